@@ -1,0 +1,285 @@
+"""Recipes: what a person asks for, validated as one whole, and the grammar of the specs in it (design: grammar)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from palprobe.errors import RecipeError, UsageError
+from palprobe.registry import near_miss
+
+MANIFEST_SUFFIXES = (".csv", ".jsonl")
+Trainable = Literal["connector", "lora", "full"]
+LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """`[random:]NAME[:VARIANT][=PATH][@LAYER]`, taken apart."""
+
+    text: str  # as written: how it is called in tables
+    name: str  # a registered name, "hf", or "file" for path/to/file.py:Class
+    variant: str | None = None
+    path: str | None = None
+    layer: str = "last"
+    untrained: bool = False
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """`NAME[:VARIANT][=FOLDER]`, a manifest file, or `-` for JSONL on stdin."""
+
+    text: str
+    name: str  # a registered name, or "manifest"
+    variant: str | None = None
+    path: str | None = None
+
+
+def split_list(text: str) -> list[str]:
+    """Comma-separated names; quote one that holds a comma, as in CSV."""
+    return [name.strip() for name in next(csv.reader(io.StringIO(text), skipinitialspace=True), []) if name.strip()]
+
+
+def parse_encoder(text: str) -> EncoderSpec:
+    """Takes an encoder spec apart without looking at the disk.
+
+    Raises:
+        UsageError: an empty name, or a layer that is none of N, all, mean:A-B, weighted.
+    """
+    rest, untrained = text.strip(), False
+    if rest.startswith("random:"):
+        rest, untrained = rest.removeprefix("random:"), True
+    rest, layer = _cut_layer(rest, text)
+    if re.search(r"\.py(:\w+)?$", rest):
+        path, _, variant = rest.partition(".py:")
+        return EncoderSpec(text, "file", variant or None, path.removesuffix(".py") + ".py", layer, untrained)
+    rest, _, folder = rest.partition("=")
+    name, _, variant = rest.partition(":")
+    if not name:
+        raise UsageError(f"Encoder {text!r} has no name. Write [random:]NAME[:VARIANT][=PATH][@LAYER].")
+    return EncoderSpec(text, name, variant or None, folder or None, layer, untrained)
+
+
+def _cut_layer(rest: str, text: str) -> tuple[str, str]:
+    head, at, layer = rest.rpartition("@")
+    if not at or "/" in layer:  # an @ inside a path is no layer
+        return rest, "last"
+    if not LAYER.fullmatch(layer):
+        raise UsageError(f"Encoder {text!r}: layer {layer!r} is none of @N (0-based), @all, @mean:A-B, @weighted.")
+    return head, layer
+
+
+def parse_task(text: str) -> TaskSpec:
+    """Takes a task spec apart without looking at the disk."""
+    stripped = text.strip()
+    if stripped == "-" or stripped.endswith(MANIFEST_SUFFIXES):
+        return TaskSpec(stripped, "manifest", None, stripped)
+    rest, _, folder = stripped.partition("=")
+    name, _, variant = rest.partition(":")
+    if not name:
+        raise UsageError(
+            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or - (JSONL on stdin)."
+        )
+    return TaskSpec(rest, name, variant or None, folder or None)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """Which items are used, and how many losses are borne."""
+
+    limit: int | None = Field(None, ge=1, description="use at most this many items of each split, drawn by split_seed")
+    max_dropped: float = Field(0.01, ge=0, le=1, description="share of undecodable files above which extraction stops")
+    allow_missing: bool = Field(False, description="go on although a manifest names files that are not there")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=0.5, description="of the training groups, where a task has no validation split"
+    )
+    split_seed: int = Field(0, description="draws the validation groups and the limit; not the training seed")
+
+
+class StoreSection(Section):
+    dtype: Literal["float16", "float32"] = "float16"
+    shard_items: int = Field(512, ge=1, description="a shard is written after so many clips")
+
+
+class EncoderSection(Section):
+    init_seed: int = Field(0, description="weights of a random: control")
+    untrained_window_seconds: float = Field(
+        5.0, gt=0, le=30, description="window of an untrained whisper; trained ones keep 30 s"
+    )
+
+
+class IntegrationSection(Section):
+    connector: str | None = Field(
+        None, description="plits: linear | mlp; lal: shared | per_layer; none: the first of these"
+    )
+    layers: str | list[int] = Field("all", description="lal: all, from:k (0-based) or a list of layers")
+    positions: Literal["before", "none"] = Field("before", description="lal: rotary positions of the audio keys")
+    rank: int = Field(16, ge=1, description="lal per_layer: rank of each layer's own map")
+    pool: int = Field(1, ge=1, description="so many neighbouring feature frames are averaged into one, on reading")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @field_validator("layers")
+    @classmethod
+    def _layers(cls, value: str | list[int]) -> str | list[int]:
+        if isinstance(value, str) and not re.fullmatch(r"all|from:\d+", value):
+            raise ValueError("write all, from:k with a 0-based layer k, or a list of layers")
+        if isinstance(value, list) and (not value or min(value) < 0 or len(set(value)) < len(value)):
+            raise ValueError("a list of layers holds distinct 0-based numbers")
+        return value
+
+
+class TrainSection(Section):
+    """One loop for every integration; the defaults are ours (the paper is silent)."""
+
+    trainable: Trainable | None = Field(None, description="none: full for tiny, else lora")
+    steps: int = Field(500, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_fraction: float = Field(0.1, ge=0, le=1)
+    gradient_clip: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    time_mask: float = Field(0.0, ge=0, lt=1, description="largest share of frames hidden per clip")
+    feature_mask: float = Field(
+        0.0, ge=0, lt=1, description="largest share of the feature dimensions hidden in one stretch per clip"
+    )
+    lora_rank: int = Field(8, ge=1)
+    checkpoint_steps: int = Field(200, ge=1)
+
+
+class ScoringSection(Section):
+    method: Literal["likelihood", "generation"] = "likelihood"
+    max_new_tokens: int = Field(24, ge=1)
+    batch_size: int = Field(32, ge=1)
+    bootstrap_draws: int = Field(2000, ge=100)
+
+
+class Recipe(Section):
+    """Everything that decides a result, and the places, device and format that do not."""
+
+    name: str = Field("compare", pattern=r"^[\w.-]+$", description="folder under results/")
+    encoders: list[str] = Field(default_factory=lambda: ["logmel"], min_length=1)
+    integrations: list[str] = Field(default_factory=lambda: ["plits", "lal"], min_length=1)
+    tasks: list[str] = Field(default_factory=lambda: ["diagnostics"], min_length=1)
+    llm: str = "tiny"
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    folds: list[int] | None = None
+    data: DataSection = DataSection()
+    store: StoreSection = StoreSection()
+    encoder: EncoderSection = EncoderSection()
+    integration: IntegrationSection = IntegrationSection()
+    train: TrainSection = TrainSection()
+    scoring: ScoringSection = ScoringSection()
+
+    @field_validator("encoders", "integrations", "tasks", "seeds")
+    @classmethod
+    def _distinct(cls, value: list[Any]) -> list[Any]:
+        if len(set(value)) < len(value):
+            raise ValueError("the same entry stands there twice")
+        return value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: 1e-4 is a number; no, on and off are text (labels and language codes)."""
+
+
+_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(
+        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
+        r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """YAML 1.2 reading of booleans and floats; one-line errors that name `where`."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
+
+
+def load_recipe(
+    source: Path | None = None, *, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe that flags, `--set` lines and a file make together: flag > --set > recipe > default.
+
+    Args:
+        source: a YAML file; None for the defaults.
+        settings: `key=value` lines with dotted keys, values read as YAML.
+        flags: dotted keys of command-line flags; None values were not given.
+
+    Raises:
+        RecipeError: no YAML, an unknown key (the nearest is named), or a value out of range (its key is named).
+    """
+    values: dict[str, Any] = {}
+    if source is not None:
+        loaded = parse_yaml(source.read_text(encoding="utf-8"), where=str(source))
+        if not isinstance(loaded, dict | None):
+            raise RecipeError(f"{source} holds {type(loaded).__name__}, not keys and values. recipes/ has examples.")
+        values = loaded or {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r} has no '='. Write --set train.steps=200.")
+        _put(values, key.strip(), parse_yaml(value, where=f"--set {key}"))
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, key, value)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, source)) from error
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{dotted}: {section} is a single value, not a section.")
+        values = inner
+    values[last] = value
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _explain(error: ValidationError, source: Path | None) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f"{source}: " if source else ""
+    if first["type"] == "extra_forbidden":
+        hint = near_miss(key, _known_keys(Recipe))
+        return f"{where}no recipe key is named {key!r}.{hint} `palprobe validate` prints all keys."
+    return f"{where}{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}."
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every default written out, as YAML that `load_recipe` reads back."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,114 @@
+"""Files are whole or absent, lines survive a torn end, digests do not depend on key order."""
+
+import json
+import multiprocessing
+
+import pytest
+import torch
+
+from palprobe.errors import PalprobeError
+from palprobe.files import (
+    append_line,
+    differences,
+    digest,
+    load_tensors,
+    read_json,
+    read_lines,
+    save_tensors,
+    write_atomically,
+    write_json,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    """An error in the middle of writing changes nothing on disk."""
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+
+    def fail(file):
+        file.write(b"half")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        write_atomically(path, fail)
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_nan_is_refused(tmp_path):
+    """NaN is no JSON; it is refused instead of written for other readers to choke on."""
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"score": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_digest_is_known_and_ignores_key_order():
+    """blake2b-128 of '{"a":1,"b":[2]}', computed with `b2sum -l 128`."""
+    assert digest({"b": [2], "a": 1}) == digest({"a": 1, "b": [2]})
+    import hashlib
+
+    assert digest({"a": 1, "b": [2]}) == hashlib.blake2b(b'{"a":1,"b":[2]}', digest_size=16).hexdigest()
+
+
+def test_torn_last_line_is_passed_over_and_a_torn_middle_is_not(tmp_path):
+    """A killed writer can only tear the end; damage elsewhere is told."""
+    path = tmp_path / "log.jsonl"
+    append_line(path, {"n": 1})
+    append_line(path, {"n": 2})
+    with path.open("ab") as file:
+        file.write(b'{"n": 3, "lo')
+    assert [line["n"] for line in read_lines(path)] == [1, 2]
+    append_line(path, {"n": 4})  # on a line of its own, although the line before was torn
+    with pytest.raises(PalprobeError, match="line 3"):
+        list(read_lines(path))
+    assert [line["n"] for line in read_lines(path, skip_damaged=True)] == [1, 2, 4]
+
+
+def _append_many(path, worker):
+    for number in range(200):
+        append_line(path, {"worker": worker, "number": number, "padding": "x" * 500})
+
+
+def test_lines_of_several_writers_never_mix(tmp_path):
+    """Four processes append 200 lines each: 800 whole lines come out."""
+    path = tmp_path / "log.jsonl"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_append_many, args=(path, worker)) for worker in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    lines = list(read_lines(path))
+    assert {(line["worker"], line["number"]) for line in lines} == {(w, n) for w in range(4) for n in range(200)}
+    assert len(lines) == 800
+
+
+def test_tensors_come_back_and_a_cut_file_is_refused(tmp_path):
+    """Every dtype that palprobe writes survives; a truncated file is an error that names it."""
+    path = tmp_path / "t.safetensors"
+    tensors = {"a": torch.arange(6).view(2, 3), "b": torch.tensor([1.5], dtype=torch.float16)}
+    save_tensors(path, tensors)
+    found = load_tensors(path)
+    assert all(torch.equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype for name in tensors)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(PalprobeError, match=r"t\.safetensors is damaged"):
+        load_tensors(path)
+
+
+def test_damaged_json_is_one_line(tmp_path):
+    """A half-written or foreign JSON file is an error with its name."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"a": \xff')
+    with pytest.raises(PalprobeError, match=r"a\.json is damaged"):
+        read_json(path)
+
+
+def test_differences_name_each_field():
+    """What differs is listed field by field, absent ones included."""
+    found = {"layer": "6", "encoder": {"name": "whisper", "window": 30}}
+    expected = {"layer": "last", "encoder": {"name": "whisper"}, "dtype": "float16"}
+    assert differences(found, expected) == [
+        "dtype: (absent) there, float16 here",
+        "encoder.window: 30 there, (absent) here",
+        "layer: 6 there, last here",
+    ]
