@@ -1,0 +1,102 @@
+"""Where published weights are: a local folder, the hub's cache, or the hub; and the sha256 of their bytes."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from palprobe.errors import PalprobeError, WeightsError
+from palprobe.files import read_json, sha256_of
+
+WEIGHTS_FILE = "model.safetensors"
+SHARDS_INDEX = "model.safetensors.index.json"
+HUB_FILES = ["config.json", "preprocessor_config.json", WEIGHTS_FILE, SHARDS_INDEX, "model-*.safetensors"]
+
+
+def find_folder(path: str | None, *, hub_id: str, control: str) -> Path:
+    """The folder that holds config.json and safetensors; downloads it if it is nowhere and the hub may be asked.
+
+    Args:
+        path: a folder given by the user; None for the hub's cache, then the hub.
+        hub_id: for example openai/whisper-small.
+        control: the untrained encoder that needs no weights, named in the message.
+
+    Raises:
+        WeightsError: it is not there and cannot be had.
+    """
+    if path is not None:
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            raise WeightsError(f"No folder {path!r}. Expected one with config.json and {WEIGHTS_FILE}.")
+        return folder
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # the base of its HTTP library's errors
+
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES, local_files_only=True))
+        if (folder / WEIGHTS_FILE).is_file() or (folder / SHARDS_INDEX).is_file():
+            return folder
+    except OSError:  # not in the cache, or half of it
+        pass
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))  # fails at once where HF_HUB_OFFLINE is set
+    except (HTTPError, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]  # the hub's messages go on for a paragraph
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0].rstrip(".")
+        raise WeightsError(
+            f"{WEIGHTS_FILE} of {hub_id} is not in the local cache and cannot be downloaded ({reason}). "
+            f"Run `hf download {hub_id}` where there is a network, or take the control {control}."
+        ) from error
+
+
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """A JSON object of the folder.
+
+    Raises:
+        WeightsError: it is not there, or is none.
+    """
+    try:
+        config = read_json(folder / name)
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} has no {name} ({error.strerror}). Expected a Hugging Face model folder."
+        ) from error
+    except PalprobeError as error:
+        raise WeightsError(str(error)) from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{folder / name} holds {type(config).__name__}, not keys and values.")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors file of a model, or its shards in order.
+
+    Raises:
+        WeightsError: there is none, or a shard is missing.
+    """
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
+    if (folder / SHARDS_INDEX).is_file():
+        names = sorted(set(read_config(folder, SHARDS_INDEX).get("weight_map", {}).values()))
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing or not names:
+            raise WeightsError(f"{folder} lacks {', '.join(missing) or 'shards'}, which {SHARDS_INDEX} lists.")
+        return [folder / name for name in names]
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    if pickled:
+        raise WeightsError(
+            f"{folder} holds {', '.join(pickled)} but no {WEIGHTS_FILE}. Only safetensors are read, since a pickle can "
+            "run code: load it in transformers and save_pretrained() it."
+        )
+    raise WeightsError(f"{folder} has no {WEIGHTS_FILE} and no {SHARDS_INDEX}.")
+
+
+def weights_sha256(folder: Path) -> list[str]:
+    """sha256 of each weight file's bytes, in order."""
+    return [_sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files(folder)]
+
+
+@functools.lru_cache
+def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    return sha256_of(path)
