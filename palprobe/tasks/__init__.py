@@ -1,0 +1,78 @@
+"""Tasks by name, and `load_task`, which finds a task's folder; a new task is one file here and one line in `TASKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from palprobe.errors import DataError, UnknownNameError, UsageError
+from palprobe.recipe import TaskSpec
+from palprobe.registry import Part, Registry, near_miss
+from palprobe.types import Task, TaskData
+
+TASKS = Registry(
+    "task",
+    {
+        "diagnostics": Part("palprobe.tasks.diagnostics:load_diagnostics", "nine questions about synthesised sounds"),
+        "esc10": Part("palprobe.tasks.esc50:load_esc10", "10 environmental sounds, 5 folds (a part of ESC-50)"),
+        "esc50": Part("palprobe.tasks.esc50:load_esc50", "50 environmental sounds, 5 folds"),
+        "fsdd": Part("palprobe.tasks.fsdd:load_fsdd", "spoken digits; variants digit (default) and speaker"),
+    },
+)
+SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
+
+
+def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_missing: bool = False) -> TaskData:
+    """Reads a task's labels and finds its audio; decodes nothing.
+
+    Args:
+        spec: a registered task, or a manifest.
+        data_root: holds a folder NAME for each task whose spec gives no folder.
+        cache: where synthesised tasks are rendered.
+        allow_missing: count the absent audio files of a manifest instead of refusing it.
+
+    Raises:
+        UnknownNameError: no such task or variant.
+        UsageError: neither the spec nor `data_root` says where the data is.
+        DataError: the folder is not there, or what it holds cannot be used.
+    """
+    if spec.name == "manifest":
+        from palprobe.tasks.manifest import load_manifest
+
+        data = load_manifest(spec.path or "-", allow_missing=allow_missing)
+    else:
+        TASKS.check(spec.name)
+        folder = _folder(spec, data_root, cache)
+        task: Task = TASKS.load(spec.name)
+        data = task(folder, spec.variant)
+    if not data.examples:
+        first = f" (first: {data.missing[0]!r})" if data.missing else ""
+        raise DataError(f"Task {spec.text!r}: none of its {len(data.missing)} listed audio files is there{first}.")
+    return data
+
+
+def _folder(spec: TaskSpec, data_root: Path | None, cache: Path) -> Path:
+    if spec.path is not None:
+        # A shell leaves the ~ of NAME=~/FOLDER alone.
+        folder = Path(spec.path).expanduser() if spec.path.startswith("~/") else Path(spec.path)
+    elif spec.name in SYNTHESISED:
+        folder = cache / spec.name
+    elif data_root is not None:
+        folder = data_root / spec.name
+    else:
+        raise UsageError(
+            f"Task {spec.text!r}: no folder is given. Write --tasks {spec.text}=FOLDER, or keep it as ROOT/{spec.name} "
+            "and give --data-root ROOT (or set PALPROBE_DATA=ROOT)."
+        )
+    if spec.name not in SYNTHESISED and not folder.is_dir():
+        raise DataError(f"Task {spec.text!r}: no folder {str(folder)!r}. Write --tasks {spec.text}=FOLDER.")
+    return folder
+
+
+def check_variant(task: str, variant: str | None, known: Collection[str]) -> None:
+    """Raises UnknownNameError, with the nearest name and all known ones, for a variant that the task has not."""
+    if variant is not None and variant not in known:
+        names = ", ".join(known) or "none"
+        raise UnknownNameError(
+            f"Task {task!r} has no variant {variant!r}.{near_miss(variant, known)} Known variants: {names}."
+        )
