@@ -1,0 +1,101 @@
+"""The forms of a report: CSV long and wide, JSON, Markdown, and what the terminal shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from palprobe.files import write_text
+from palprobe.report.leaderboard import Summary, leaderboard
+from palprobe.report.markdown import markdown_report
+from palprobe.report.results import EvalResult
+from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, Row
+from palprobe.report.tables import NARROW
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+Form = Literal["table", "csv", "json", "markdown"]
+
+
+def render(
+    results: Sequence[EvalResult], form: Form, *, header: bool = True, width: int | None = None
+) -> RenderableType:
+    """The results in one form; a text but for "table".
+
+    Args:
+        results: finished evaluations.
+        form: "table" is for `rich.console.Console.print`; the others are texts for stdout as they are, since
+            `rich` would read names in them as markup.
+        header: of the CSV; False to append to a file.
+        width: columns of the terminal; None: 80.
+
+    Raises:
+        UnfinishedError: no results.
+    """
+    board = leaderboard(results)
+    if form == "csv":
+        return csv_text(board.rows, header=header)
+    if form == "json":
+        return json_text(board.rows)
+    if form == "markdown":
+        return markdown_report(board, results)
+    from palprobe.report.terminal import terminal_report
+
+    return terminal_report(board, width or NARROW)
+
+
+def write_report(results: Sequence[EvalResult], out: Path) -> None:
+    """leaderboard.csv, leaderboard_wide.csv and report.md, each whole or not at all, in a folder that is made.
+
+    Raises:
+        UnfinishedError: no results.
+    """
+    board = leaderboard(results)
+    write_text(out / "leaderboard.csv", csv_text(board.rows))
+    write_text(out / "leaderboard_wide.csv", wide_csv_text(board.summaries))
+    write_text(out / "report.md", markdown_report(board, results))
+
+
+def json_text(rows: Iterable[Row]) -> str:
+    """A list of objects with the columns of the CSV as keys."""
+    return json.dumps([row.columns() for row in rows], indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """The rows as a table with the columns of the CSV."""
+    import pandas as pd
+
+    return pd.DataFrame([row.columns() for row in rows], columns=list(COLUMNS))
+
+
+def csv_text(rows: Iterable[Row], *, header: bool = True) -> str:
+    """leaderboard.csv: UTF-8, one \\n per row, floats that read back exactly, empty for what is not known.
+
+    Names are written as they are, so one that begins with `=` or `+` is a formula to a spreadsheet.
+    """
+    return _csv(([COLUMNS] if header else []) + [tuple(row.columns().values()) for row in rows])
+
+
+def wide_csv_text(summaries: Iterable[Summary]) -> str:
+    """leaderboard_wide.csv: accuracy without a control, a row per encoder and integration, a column per task."""
+    index = ["encoder", "layer", "integration", "llm", "trainable", "split", "scoring"]
+    frame = as_frame(summary.row for summary in summaries)
+    frame = frame[(frame["metric"] == HEADLINE_METRIC) & (frame["control"] == "none")]
+    wide = frame.pivot(index=index, columns="task", values="score").reset_index()
+    rows = ([None if value != value else value for value in row] for row in wide.itertuples(index=False))
+    return _csv([list(wide.columns), *rows])
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> str:
+    lines = []
+    for row in rows:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\r\n").writerow(row)  # so that a lone \r or \n in a name is quoted
+        lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)

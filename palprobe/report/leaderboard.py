@@ -1,0 +1,191 @@
+"""The leaderboard: the rows of all results, and their aggregates over folds and seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from statistics import fmean
+from typing import Any, TypeVar
+
+from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
+from palprobe.metrics import METRICS
+from palprobe.report.results import NO_INTERVAL, EvalResult
+from palprobe.report.rows import ALL, Row, row_of, row_order
+from palprobe.stats import DRAWS, metric_interval
+from palprobe.types import Interval, Prediction, Score
+
+N = TypeVar("N", int, float)
+Place = TypeVar("Place", int, int | None)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The one row to show for a cell, metric and part: over all its folds and seeds."""
+
+    row: Row
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All rows, the one to show for each cell, and sentences about what could not be aggregated."""
+
+    rows: tuple[Row, ...]
+    summaries: tuple[Summary, ...]
+    notes: tuple[str, ...]
+
+
+def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderboard:
+    """Rows of all results and their aggregates, in an order that does not depend on that of the results.
+
+    Folds are pooled, every item once; then each item is averaged over the seeds.
+
+    Args:
+        results: finished evaluations.
+        draws: resamples of an aggregate's interval.
+
+    Raises:
+        UnfinishedError: no results.
+        PalprobeError: two results for the same cell, split, scoring and control; or damaged predictions.
+    """
+    if not results:
+        raise UnfinishedError("There are no results to report. Run `palprobe compare`, or train and eval, first.")
+    rows: list[Row] = []
+    summaries: list[Summary] = []
+    notes: list[str] = []
+    for _, group in groupby(sorted(results, key=_order), key=_key):
+        members = list(group)
+        _check_distinct(members)
+        single = [row for member in members for row in _rows(member)]
+        rows += single
+        seeds = tuple(sorted({member.cell.seed for member in members}))
+        folds = tuple(sorted({member.cell.fold for member in members if member.cell.fold is not None}))
+        if len(members) == 1:
+            shown = single
+        else:
+            shown = _aggregate(members, draws, notes)
+            rows += shown
+            rows += _aggregates_of_seeds(members, draws, notes) if len(seeds) > 1 else []
+        summaries += [Summary(row, seeds, folds) for row in shown]
+    return Leaderboard(
+        tuple(sorted(rows, key=row_order)),
+        tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _key(result: EvalResult) -> tuple[str, ...]:
+    cell = result.cell
+    what = (cell.encoder, cell.layer, cell.integration, cell.llm, cell.trainable, cell.task)
+    return (*what, result.split, result.scoring, result.control)
+
+
+def _order(result: EvalResult) -> tuple[Any, ...]:
+    return (*_key(result), result.cell.seed, -1 if result.cell.fold is None else result.cell.fold, result.run_id)
+
+
+def _check_distinct(members: Sequence[EvalResult]) -> None:
+    seen: dict[tuple[int | None, int], EvalResult] = {}
+    for member in members:
+        place = (member.cell.fold, member.cell.seed)
+        if place in seen:
+            raise PalprobeError(
+                f"{seen[place].path} and {member.path} are results for the same encoder, integration, LLM, task, fold "
+                "and seed. Give the folder of one of them, not of both."
+            )
+        seen[place] = member
+
+
+def _rows(result: EvalResult) -> list[Row]:
+    return [row_of(result, score, result.cell.fold, result.cell.seed) for score in result.scores]
+
+
+def _aggregates_of_seeds(members: Sequence[EvalResult], draws: int, notes: list[str]) -> list[Row]:
+    """The folds of each seed pooled, where there are several: shows how much a seed moves the score."""
+    by_seed = [list(group) for _, group in groupby(members, key=lambda member: member.cell.seed)]
+    return [row for folds in by_seed if len(folds) > 1 for row in _aggregate(folds, draws, notes)]
+
+
+def _aggregate(members: Sequence[EvalResult], draws: int, notes: list[str]) -> list[Row]:
+    """One row per metric and part over several folds or seeds of the same cell."""
+    fold = _one_or_all({member.cell.fold for member in members})
+    seed = _one_or_all({member.cell.seed for member in members})
+    rows = []
+    for metric, part in dict.fromkeys((score.metric, score.part) for member in members for score in member.scores):
+        first = members[0].cell
+        name = f"{first.encoder}, {first.integration}, {first.task}{f':{part}' if part else ''}, {metric}"
+        try:
+            runs = _runs(members, part, name, notes)
+            interval = _interval(metric, runs, draws)
+        except (ScoringError, UnknownNameError) as error:
+            notes.append(f"{name}: no aggregate. {error}")
+            continue
+        invalid = sum(not all(item.valid for item in items) for items in zip(*runs, strict=True))
+        scores = [s for member in members for s in member.scores if (s.metric, s.part) == (metric, part)]
+        score = Score(metric, part, interval, len(runs[0]), invalid, _mean_chance(scores))
+        rows.append(_with_shared_costs(row_of(members[0], score, fold, seed), members))
+    return rows
+
+
+def _interval(metric: str, runs: Sequence[Sequence[Prediction]], draws: int) -> Interval:
+    """Without an interval, as in the results themselves, where all items are of one group."""
+    if len({item.group for item in runs[0]}) == 1:
+        return Interval(fmean(METRICS.load(metric)(run) for run in runs), math.nan, math.nan, NO_INTERVAL)
+    return metric_interval(metric, runs, draws=draws)
+
+
+def _runs(members: Sequence[EvalResult], part: str | None, name: str, notes: list[str]) -> list[list[Prediction]]:
+    """For each seed the items of all its folds, those that every seed has, in the order of their ids."""
+    by_seed: dict[int, dict[str, Prediction]] = {}
+    for member in members:
+        pooled = by_seed.setdefault(member.cell.seed, {})
+        for item in member.predictions:
+            if part is not None and item.part != part:
+                continue
+            if item.id in pooled:
+                raise ScoringError(f"Item {item.id!r} is in the test sets of two folds.")
+            pooled[item.id] = item
+    shared = set.intersection(*(set(pooled) for pooled in by_seed.values()))
+    listed = set[str]().union(*by_seed.values())
+    if len(shared) < len(listed):
+        notes.append(
+            f"{name}: some runs are missing; over the {len(shared)} of {len(listed)} items that every seed has."
+        )
+    return [[pooled[item_id] for item_id in sorted(shared)] for pooled in by_seed.values()]
+
+
+def _one_or_all(values: set[Place]) -> Place | str:
+    return next(iter(values)) if len(values) == 1 else ALL
+
+
+def _mean_chance(scores: Sequence[Score]) -> float | None:
+    """Weighted by items; None if it is unknown anywhere."""
+    weighted = [score.chance * score.n for score in scores if score.chance is not None]
+    return sum(weighted) / sum(score.n for score in scores) if len(weighted) == len(scores) else None
+
+
+def _with_shared_costs(row: Row, members: Sequence[EvalResult]) -> Row:
+    """Counts over the folds of one seed, costs of one run (mean; memory: the largest); no single run id."""
+    folds = {member.cell.fold: member.counts for member in members}.values()
+    costs = [member.cost for member in members]
+    return replace(
+        row,
+        n_found=sum(counts.found for counts in folds),
+        n_missing=max(counts.missing for counts in folds),  # what a task lacks is not known by fold
+        n_dropped=sum(counts.dropped for counts in folds),
+        audio_tokens=_over_all(fmean, [cost.audio_tokens for cost in costs]),
+        tokens_per_second=_over_all(fmean, [cost.tokens_per_second for cost in costs]),
+        trainable_parameters=_over_all(max, [cost.trainable_parameters for cost in costs]),
+        train_seconds=_over_all(fmean, [cost.train_seconds for cost in costs]),
+        peak_memory_bytes=_over_all(max, [cost.peak_memory_bytes for cost in costs]),
+        run_id="",
+    )
+
+
+def _over_all(combine: Callable[[list[N]], N], values: Sequence[N | None]) -> N | None:
+    """One value for many; None where one of them was not measured."""
+    known = [value for value in values if value is not None]
+    return combine(known) if len(known) == len(values) else None

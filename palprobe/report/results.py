@@ -1,0 +1,222 @@
+"""Result folders as values: `result.json` at once, `predictions.jsonl` when first asked for."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from palprobe.errors import PalprobeError, UnfinishedError
+from palprobe.files import read_json, read_lines
+from palprobe.types import Counts, Interval, Prediction, Score
+
+RESULT, PREDICTIONS, RECIPE = "result.json", "predictions.jsonl", "recipe.yaml"
+NO_INTERVAL = "none"  # ci_method of a score that no interval was computed for
+Value = TypeVar("Value")
+Number = (int, float)
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell half a character, which no file can hold
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was compared: one encoder through one integration into one LLM on one task, fold and seed."""
+
+    encoder: str
+    layer: str
+    integration: str
+    llm: str
+    trainable: str
+    task: str
+    fold: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a result cost; None where it was not measured."""
+
+    audio_tokens: float | None  # mean per clip, as shown to the LLM
+    tokens_per_second: float | None  # of audio
+    trainable_parameters: int | None
+    train_seconds: float | None
+    eval_seconds: float | None
+    peak_memory_bytes: int | None
+    peak_memory_method: str
+
+
+@dataclass(frozen=True, eq=False)
+class EvalResult:
+    """One evaluated run: one split, one scoring, one control."""
+
+    path: Path  # the folder
+    cell: Cell
+    run_id: str
+    split: str
+    scoring: str
+    control: str
+    licence: str
+    citation: str
+    versions: Mapping[str, str]
+    commit: str | None
+    device: str
+    prompt: str
+    counts: Counts
+    cost: Cost
+    scores: tuple[Score, ...]
+
+    @cached_property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """One per item, in the order of the file.
+
+        Raises:
+            PalprobeError: the file is absent, damaged, or holds another number of items than were used.
+        """
+        path = self.path / PREDICTIONS
+        if not path.is_file():
+            raise PalprobeError(f"{path} is not there, but {RESULT} is. Run `palprobe eval` on this run again.")
+        found = tuple(_prediction(line, f"{path}, item {number}") for number, line in enumerate(read_lines(path), 1))
+        if len(found) != self.counts.used:
+            raise PalprobeError(
+                f"{path} holds {len(found)} items, {RESULT} says {self.counts.used}. Run `palprobe eval` again."
+            )
+        return found
+
+
+def read_result(folder: Path) -> EvalResult:
+    """One evaluation folder, `runs/<id>/eval/<split>-<scoring>[-<control>]`.
+
+    Raises:
+        UnfinishedError: there is no result.json yet.
+        PalprobeError: result.json is damaged; the key is named.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        raise UnfinishedError(f"{folder} holds no {RESULT}: its evaluation is not finished. Run `palprobe eval` first.")
+    content = _mapping(read_json(path), str(path))
+    text = {
+        key: _take(content, key, str, str(path))
+        for key in ("run_id", "split", "scoring", "control", "licence", "citation", "device", "prompt")
+    }
+    scores = _take(content, "scores", list, str(path))
+    return EvalResult(
+        path=folder,
+        cell=_record(Cell, content, "cell", path),
+        counts=_record(Counts, content, "counts", path),
+        cost=_record(Cost, content, "cost", path),
+        scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
+        versions=_take(content, "versions", dict, str(path)),
+        commit=_take(content, "commit", (str, type(None)), str(path)),
+        **text,
+    )
+
+
+def find_results(paths: Iterable[Path], *, on_unfinished: Callable[[str], object] | None = None) -> list[EvalResult]:
+    """Every finished evaluation under some folders, each once, in the order of their paths.
+
+    Args:
+        paths: runs folders, single runs, or evaluation folders.
+        on_unfinished: gets a sentence for each run or evaluation that has begun and has no result; by default a
+            warning.
+
+    Raises:
+        UnfinishedError: a path is not there, or no result is in it.
+        PalprobeError: a result is damaged; the file is named.
+    """
+    tell = on_unfinished or (lambda message: warnings.warn(message, stacklevel=3))
+    results: dict[Path, EvalResult] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UnfinishedError(f"{path} is no folder. Give a runs folder, a run, or one of its eval/ folders.")
+        finished = sorted(file.parent for file in path.rglob(RESULT))
+        if not finished:
+            raise UnfinishedError(f"{path} holds no {RESULT}. Run `palprobe train` and `palprobe eval` first.")
+        for folder in finished:
+            if folder.resolve() not in results:
+                results[folder.resolve()] = read_result(folder)
+        for folder in _unfinished(path, finished):
+            tell(f"{folder} is not finished and is left out. Run `palprobe eval {_run_of(folder)}` to add it.")
+    return list(results.values())
+
+
+def _unfinished(path: Path, finished: list[Path]) -> list[Path]:
+    """Runs without any result, and evaluations that stopped between their first item and their result."""
+    runs = {_run_of(folder) for folder in finished}
+    started = [file.parent for file in path.rglob(RECIPE) if file.parent not in runs and file.parent != path]
+    torn = [file.parent for file in path.rglob(PREDICTIONS) if not (file.parent / RESULT).exists()]
+    inside = {_run_of(folder) for folder in torn}
+    return sorted([*(folder for folder in started if folder not in inside), *torn])
+
+
+def _run_of(folder: Path) -> Path:
+    return folder.parent.parent if folder.parent.name == "eval" else folder
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PalprobeError(f"{where} holds {type(value).__name__}, not keys and values: it is damaged. Make it again.")
+    return value
+
+
+def _take(content: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], where: str) -> Any:
+    """content[key], if it is there, of one of the types and finite."""
+    if key not in content:
+        raise PalprobeError(f"{where}: {key!r} is missing: it is damaged or of another version. Make it again.")
+    value = content[key]
+    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+    if wrong or (isinstance(value, float) and not math.isfinite(value)) or not _encodable(value):
+        names = " or ".join(kind.__name__ for kind in allowed)
+        raise PalprobeError(f"{where}: {key} = {value!r}, expected {names}: it is damaged. Make it again.")
+    return value
+
+
+def _encodable(value: Any) -> bool:
+    return not (isinstance(value, str) and LONE_SURROGATE.search(value))
+
+
+def _record(kind: type[Value], content: Mapping[str, Any], key: str, path: Path) -> Value:
+    """A dataclass of texts and numbers from the mapping of that name."""
+    where = f"{path}, {key}"
+    inner = _mapping(_take(content, key, dict, str(path)), where)
+    kinds: dict[str, tuple[type, ...]] = {
+        "str": (str,),
+        "int": (int,),
+        "int | None": (int, type(None)),
+        "float | None": (*Number, type(None)),
+    }
+    return kind(**{field.name: _take(inner, field.name, kinds[str(field.type)], where) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _score(value: Any, where: str) -> Score:
+    content = _mapping(value, where)
+    method = _take(content, "ci_method", str, where)
+    ends = [_take(content, key, (*Number, type(None)), where) for key in ("ci_low", "ci_high")]
+    low, high = (math.nan if end is None or method == NO_INTERVAL else float(end) for end in ends)
+    return Score(
+        metric=_take(content, "metric", str, where),
+        part=_take(content, "part", (str, type(None)), where),
+        interval=Interval(float(_take(content, "score", Number, where)), low, high, method),
+        n=_take(content, "n", int, where),
+        n_invalid=_take(content, "n_invalid", int, where),
+        chance=_take(content, "chance", (*Number, type(None)), where),
+    )
+
+
+def _prediction(value: Any, where: str) -> Prediction:
+    content = _mapping(value, where)
+    scores = _mapping(_take(content, "scores", dict, where), where)
+    return Prediction(
+        id=_take(content, "id", str, where),
+        group=_take(content, "group", str, where),
+        part=_take(content, "part", (str, type(None)), where),
+        reference=_take(content, "reference", str, where),
+        prediction=_take(content, "prediction", str, where),
+        scores={choice: float(_take(scores, choice, Number, where)) for choice in scores},
+        correct=_take(content, "correct", bool, where),
+        valid=_take(content, "valid", bool, where),
+    )

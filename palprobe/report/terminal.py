@@ -1,0 +1,54 @@
+"""The tables and lines as `rich` draws them; it fits terminals of 80 columns."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from palprobe.report.leaderboard import Leaderboard
+from palprobe.report.tables import (
+    ABOVE,
+    BELOW,
+    NARROW,
+    UNSURE,
+    Table,
+    integration_lines,
+    legends,
+    part_tables,
+    score_tables,
+    settings_line,
+)
+from palprobe.report.text import visible
+
+STYLES = {ABOVE: "bold", BELOW: "bold red", UNSURE: ""}  # and dim without a mark
+
+
+def terminal_report(board: Leaderboard, width: int = NARROW) -> Group:
+    """All of it for `rich.console.Console.print`; names are shown as they are, never read as markup."""
+    tables = [*score_tables(board), *part_tables(board, width)]
+    drawn: list[RichTable | Text] = [_line(settings_line(board)), Text()]
+    for table in tables:
+        drawn += [_line(table.title, "bold"), _drawn(table), _line(table.caption, "dim"), Text()]
+    drawn += [_line(legend, "dim") for legend in legends(tables)]
+    drawn += [_line(f"- {line}") for line in [*integration_lines(board), *board.notes]]
+    return Group(*drawn)
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(visible(text), style=style)
+
+
+def _drawn(table: Table) -> RichTable:
+    # SIMPLE_HEAD puts one space between columns; with one of padding that is the gap that `tables` counts with.
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for head in table.names:
+        drawn.add_column(Text(visible(head)), overflow="fold")
+    for head in table.numbers:
+        drawn.add_column(Text(visible(head)), justify="right", no_wrap=True)
+    for row in table.rows:
+        names, numbers = row[: len(table.names)], row[len(table.names) :]
+        styles = [STYLES.get(cell[-1:], "dim") if table.marked else "" for cell in numbers]
+        drawn.add_row(*(Text(visible(name)) for name in names), *map(Text, numbers, styles))
+    return drawn
