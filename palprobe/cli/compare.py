@@ -1,0 +1,98 @@
+"""`compare`: the whole job in one sentence; and `report`: its tables again from what is on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from palprobe.cli import options
+from palprobe.cli.options import DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
+
+SOME_CELLS_FAILED = 3
+
+
+def compare(
+    encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between.")] = None,
+    integrations: Annotated[str | None, typer.Option(help="plits, lal, with commas between.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks, with commas between.")] = None,
+    llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Training seeds, e.g. 0,1,2.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Only these test folds.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many items of each split.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="Print the stage commands instead: all, extract, train or eval.", metavar="[=STAGE]"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; results/<recipe name> if not given.")] = None,
+    store: Store = Path("features"),
+    runs: Runs = Path("runs"),
+    data_root: DataRoot = None,
+    recipe: RecipeFile = None,
+    set_: Settings = None,
+    format_: Format = None,
+    header: Header = True,
+    device: Device = "auto",
+) -> None:
+    """Compare encoders: extract, train and evaluate what is missing, then report.
+
+    Example: palprobe compare --encoders logmel,whisper:tiny --tasks esc50=ESC-50-master
+    """
+    form = options.chosen_format(format_)
+    flags = {
+        "encoders": options.names(encoders),
+        "integrations": options.names(integrations),
+        "tasks": options.names(tasks),
+        "llm": llm,
+        "seeds": options.numbers(seeds, "--seeds"),
+        "folds": options.numbers(folds, "--folds"),
+        "data.limit": limit,
+    }
+    chosen = options.recipe_from(recipe, set_, flags)
+    places = options.places_from(store=store, runs=runs, out=out, data_root=data_root, device=device)
+    if plan is not None:
+        from palprobe.grid import check_recipe, plan_lines
+
+        workspace = check_recipe(chosen, places)
+        typer.echo("\n".join(plan_lines(workspace, None if plan == "all" else plan)))
+        return
+
+    from palprobe.cli.output import print_results
+    from palprobe.cli.progress import Watching, say
+    from palprobe.grid import run_grid
+    from palprobe.report.forms import write_report
+    from palprobe.report.results import read_result
+
+    with Watching() as watcher:
+        outcome = run_grid(chosen, places, watcher)
+    results = [read_result(folder) for folder in outcome.results]
+    if results:
+        write_report(results, places.report_folder(chosen))
+        print_results(results, form, header=header, width=options.columns())
+        say(f"Report: {places.report_folder(chosen)}")
+    for title, message in outcome.failures:
+        say(f"palprobe: {title} failed: {message}")
+    if outcome.failures:
+        raise typer.Exit(SOME_CELLS_FAILED if results else 1)
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Folders of runs, single runs or evaluations.")],
+    out: Annotated[Path | None, typer.Option(help="Also write leaderboard.csv and report.md there.")] = None,
+    format_: Format = None,
+    header: Header = True,
+) -> None:
+    """Report results that are on disk; nothing is computed again but the intervals.
+
+    Example: palprobe report runs --format markdown > report.md
+    """
+    from palprobe.cli.output import print_results
+    from palprobe.report.forms import write_report
+    from palprobe.report.results import find_results
+
+    form = options.chosen_format(format_)
+    found = find_results(results)
+    if out is not None:
+        write_report(found, out)
+    print_results(found, form, header=header, width=options.columns())

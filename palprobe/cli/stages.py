@@ -1,0 +1,108 @@
+"""`extract`, `train` and `eval`: one stage each, on their own for clusters and pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from palprobe.cli import options
+from palprobe.cli.options import DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
+from palprobe.errors import UsageError
+
+
+def extract(
+    encoder: Annotated[str, typer.Option(help="[random:]NAME[:VARIANT][=PATH][@LAYER] or path/to/file.py:Class.")],
+    data: Annotated[str, typer.Option(help="Tasks, with commas: NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
+    store: Store = Path("features"),
+    data_root: DataRoot = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try undecodable files again.")] = False,
+    recipe: RecipeFile = None,
+    set_: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Encode the clips of a task into the feature store; a clip is never encoded twice.
+
+    Example: palprobe extract --encoder whisper:tiny --data esc50=ESC-50-master
+    """
+    from palprobe.cli.progress import Watching
+    from palprobe.grid import check_recipe, extract_features
+
+    chosen = options.recipe_from(recipe, set_, {"encoders": [encoder], "tasks": options.names(data)})
+    workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
+    with Watching() as watcher:
+        found = extract_features(workspace, encoder, chosen.tasks, watcher, retry_failed=retry_failed)
+    typer.echo(found.store_path)
+
+
+def train(
+    encoder: Annotated[str, typer.Option(help="Whose features to train on.")],
+    task: Annotated[str, typer.Option(help="NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
+    integration: Annotated[str, typer.Option(help="plits or lal.")] = "plits",
+    llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights, order and masks.")] = 0,
+    fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,
+    store: Store = Path("features"),
+    runs: Runs = Path("runs"),
+    data_root: DataRoot = None,
+    recipe: RecipeFile = None,
+    set_: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Train one probe on cached features, or go on where it stopped; prints the run folder.
+
+    Example: palprobe train --encoder logmel --task esc50=ESC-50-master --integration lal --fold 1
+    """
+    from palprobe.cli.progress import Watching
+    from palprobe.grid import train_run
+    from palprobe.runs import Cell
+    from palprobe.training.workspace import Workspace
+
+    flags = {
+        "encoders": [encoder],
+        "tasks": [task],
+        "integrations": [integration],
+        "llm": llm,
+        "seeds": [seed],
+        "folds": None if fold is None else [fold],
+    }
+    chosen = options.recipe_from(recipe, set_, flags)
+    places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
+    workspace = Workspace(chosen, places)
+    plan = workspace.plan(Cell(encoder, integration, chosen.llm, task, seed, fold))
+    with Watching() as watcher:
+        train_run(workspace, plan, watcher)
+    typer.echo(plan.run.folder)
+
+
+def evaluate(
+    run: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")],
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    scoring: Annotated[str | None, typer.Option(help="likelihood or generation.")] = None,
+    format_: Format = None,
+    header: Header = True,
+    store: Store = Path("features"),
+    data_root: DataRoot = None,
+    set_: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Score finished runs; prints a table, or CSV rows in a pipe.
+
+    Example: palprobe eval runs/* --no-header >> board.csv
+    """
+    from palprobe.cli.output import print_results
+    from palprobe.evaluation.evaluate import evaluate as evaluate_run
+    from palprobe.report.results import read_result
+    from palprobe.training.reopen import reopen
+
+    form = options.chosen_format(format_)
+    if split not in ("test", "validation"):
+        raise UsageError(f"--split {split!r}: choose test or validation; training items are not scored.")
+    results = []
+    for folder in run:
+        settings = [*(set_ or []), *([] if scoring is None else [f"scoring.method={scoring}"])]
+        places = options.places_from(store=store, runs=folder.parent, data_root=data_root, device=device)
+        workspace, plan = reopen(folder, places, settings)
+        results.append(read_result(evaluate_run(workspace, plan, split, workspace.recipe.scoring)))  # type: ignore[arg-type]
+    print_results(results, form, header=header, width=options.columns())

@@ -1,0 +1,51 @@
+"""The one home of accelerate: which device and which of how many processes this is."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from palprobe.errors import PalprobeError, UsageError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def check_device(name: str) -> None:
+    """Raises UsageError for a device that no one has heard of, without loading torch."""
+    if name.split(":")[0] not in DEVICES:
+        raise UsageError(f"--device {name!r}: choose one of {', '.join(DEVICES)} (cuda:1 for the second GPU).")
+
+
+def resolve_device(name: str) -> str:
+    """`auto` becomes cuda where a GPU is, else cpu; another name is checked to be there.
+
+    Raises:
+        UsageError: an unknown device, or one that this machine lacks.
+    """
+    import torch
+
+    check_device(name)
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.split(":")[0]
+    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
+        raise UsageError(
+            f"--device {name}: torch sees no such device here. Use --device cpu, or see `palprobe doctor`."
+        )
+    return name
+
+
+def start(device: str) -> Accelerator:
+    """The engine that carries the training loop on `device`.
+
+    Raises:
+        PalprobeError: several processes were launched; sharding is not built yet, and each would repeat the work.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise PalprobeError("palprobe runs in one process per cell so far; start it without a launcher of several.")
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=device == "cpu")

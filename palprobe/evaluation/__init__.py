@@ -1,0 +1,1 @@
+"""Scoring finished runs: predictions, scores with intervals, and the two files that hold them."""

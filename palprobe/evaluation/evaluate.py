@@ -1,0 +1,157 @@
+"""A finished run + a split → predictions.jsonl and result.json, from which every later number is computed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from palprobe import scoring
+from palprobe.distributed import resolve_device
+from palprobe.errors import DataError
+from palprobe.evaluation.results import CONTROL, evaluation_folder, evaluation_identity, is_evaluated
+from palprobe.evaluation.scores import score_predictions
+from palprobe.features.store import FeatureStore
+from palprobe.files import write_json, write_text
+from palprobe.llm.tokenizer import TEMPLATE
+from palprobe.recipe import ScoringSection, parse_encoder
+from palprobe.training.cost import Meter
+from palprobe.training.train_cell import load_probe
+from palprobe.training.workspace import Plan, Usable, Workspace
+from palprobe.types import Prediction, Score, Split
+
+RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr")
+
+
+def evaluate(workspace: Workspace, plan: Plan, split: Split, section: ScoringSection) -> Path:
+    """Scores a finished run on a split; a result of the same identity is left alone.
+
+    Returns:
+        the folder with predictions.jsonl and result.json.
+
+    Raises:
+        UnfinishedError: the run is not trained to its end, or features are not there.
+        IdentityError: the run folder was made from something else than it is now asked for.
+        DataError: the split is empty.
+    """
+    training = plan.run.summary()
+    plan.run.check()
+    folder, identity = evaluation_folder(plan, split, section), evaluation_identity(plan, split, section)
+    if is_evaluated(plan, split, section):
+        return folder
+    store, usable = workspace.store(plan), workspace.usable(plan, split)
+    if not usable.examples:
+        raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
+    device = resolve_device(workspace.places.device)
+    meter = Meter(device)
+    predictions = predict(plan, store, usable, section, device)
+    scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws)
+    (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
+    write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
+    result = _result(plan, store, usable, scores) | {
+        "identity": identity,
+        "split": split,
+        "scoring": section.method,
+        "device": device,
+        "cost": _cost(store, usable, plan, training) | {"eval_seconds": round(meter.seconds, 3)},
+    }
+    write_json(folder / "result.json", result)
+    return folder
+
+
+def predict(plan: Plan, store: FeatureStore, usable: Usable, section: ScoringSection, device: str) -> list[Prediction]:
+    """One prediction for each usable example, in order."""
+    probe = load_probe(plan, dim=store.dim, device=device)
+
+    def read(numbers: Sequence[int]) -> list[Tensor]:
+        return store.get_many([usable.keys[number] for number in numbers])
+
+    if section.method == "generation":
+        return scoring.by_generation(
+            probe, usable.examples, read, batch_size=section.batch_size, max_new_tokens=section.max_new_tokens
+        )
+    return scoring.by_likelihood(probe, usable.examples, read, batch_size=section.batch_size)
+
+
+def _result(plan: Plan, store: FeatureStore, usable: Usable, scores: Sequence[Score]) -> dict[str, Any]:
+    cell = plan.cell
+    return {
+        "cell": {
+            "encoder": cell.encoder,
+            "layer": parse_encoder(cell.encoder).layer,
+            "integration": cell.integration,
+            "llm": cell.llm,
+            "trainable": plan.trainable,
+            "task": plan.task.name,
+            "fold": cell.fold,
+            "seed": cell.seed,
+        },
+        "run_id": plan.run.id,
+        "control": CONTROL,
+        "licence": plan.task.licence,
+        "citation": plan.task.citation,
+        "versions": {name: metadata.version(name) for name in RECORDED_VERSIONS},
+        "commit": _commit(),
+        "template": TEMPLATE,
+        "prompt": usable.examples[0].prompt,
+        "normaliser": "trim and ignore case",
+        "decoding": "greedy, to the first newline",
+        "counts": {
+            "found": usable.counts.found,
+            "missing": usable.counts.missing,
+            "dropped": usable.counts.dropped,
+            "used": usable.counts.used,
+            "padded": usable.counts.padded,
+        },
+        "encoder_kind": store.kind,
+        "scores": [_score(score) for score in scores],
+    }
+
+
+def _cost(store: FeatureStore, usable: Usable, plan: Plan, training: dict[str, Any]) -> dict[str, Any]:
+    tokens = [-(-store.num_tokens(key) // plan.integration.pool) for key in usable.keys]
+    return {
+        "audio_tokens": sum(tokens) / len(tokens),
+        "tokens_per_second": store.frame_rate * store.bands / plan.integration.pool,
+        "trainable_parameters": training["trainable_parameters"],
+        "train_seconds": training["train_seconds"],
+        "peak_memory_bytes": training["peak_memory_bytes"],
+        "peak_memory_method": training["peak_memory_method"],
+    }
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "metric": score.metric,
+        "part": score.part,
+        "score": score.interval.value,
+        "ci_low": score.interval.low,
+        "ci_high": score.interval.high,
+        "ci_method": score.interval.method,
+        "n": score.n,
+        "n_invalid": score.n_invalid,
+        "chance": score.chance,
+    }
+
+
+def _line(prediction: Prediction) -> str:
+    return json.dumps(vars(prediction) | {"scores": dict(prediction.scores)}, ensure_ascii=False) + "\n"
+
+
+def _commit() -> str | None:
+    """The commit that palprobe runs from, when it runs from a checkout of its own."""
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        return None
+    found = subprocess.run(  # noqa: S603 - fixed words
+        ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or None

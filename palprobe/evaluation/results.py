@@ -1,0 +1,45 @@
+"""Where a run's results lie, and whether one of the same identity is there; needs neither features nor weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from palprobe.errors import IdentityError
+from palprobe.files import read_json
+from palprobe.recipe import ScoringSection
+from palprobe.training.workspace import Plan
+from palprobe.types import Split
+
+VERSION = 1  # of the scorer
+CONTROL = "none"  # the trained probe with its own audio
+
+
+def evaluation_folder(plan: Plan, split: Split, section: ScoringSection) -> Path:
+    return plan.run.folder / "eval" / f"{split}-{section.method}"
+
+
+def is_evaluated(plan: Plan, split: Split, section: ScoringSection) -> bool:
+    """Whether a result of the same identity is there; needs neither features nor weights."""
+    path = evaluation_folder(plan, split, section) / "result.json"
+    if not path.is_file():
+        return False
+    result = read_json(path)
+    if result["run_id"] != plan.run.id:
+        raise IdentityError(
+            f"{path} is of run {result['run_id']}, not of {plan.run.id}. Move it away and evaluate again."
+        )
+    return bool(result["identity"] == evaluation_identity(plan, split, section))
+
+
+def evaluation_identity(plan: Plan, split: Split, section: ScoringSection) -> dict[str, Any]:
+    decoding = {"max_new_tokens": section.max_new_tokens} if section.method == "generation" else {}
+    return {
+        "run": plan.run.id,
+        "split": split,
+        "scoring": section.method,
+        "control": CONTROL,
+        "scorer": VERSION,
+        "bootstrap_draws": section.bootstrap_draws,
+        **decoding,
+    }

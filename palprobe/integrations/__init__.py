@@ -1,0 +1,65 @@
+"""How audio reaches the LLM, by name; each is a module that turns features into an `AudioContext`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from palprobe.errors import RecipeError
+from palprobe.recipe import IntegrationSection
+from palprobe.registry import Part, Registry, near_miss
+from palprobe.types import LLMShape
+
+if TYPE_CHECKING:
+    from palprobe.integrations.plits import Plits
+
+INTEGRATIONS = Registry(
+    "integration",
+    {
+        "plits": Part("palprobe.integrations.plits:Plits", "audio tokens before the text, through every layer"),
+        "lal": Part("palprobe.integrations.lal:Lal", "audio as keys and values only: no queries, no feed-forward"),
+    },
+)
+
+# The first is the default; names only, so that a recipe is checked without loading torch.
+CONNECTORS: dict[str, tuple[str, ...]] = {"plits": ("linear", "mlp"), "lal": ("shared", "per_layer")}
+
+
+def resolve_section(name: str, section: IntegrationSection) -> IntegrationSection:
+    """The options that this integration reads, the connector filled in, and what it does not read at its default.
+
+    Options without effect are left out of a run's identity, so `layers` for lal does not retrain plits.
+
+    Raises:
+        UnknownNameError: no integration of that name.
+        RecipeError: a connector that it does not have.
+    """
+    INTEGRATIONS.check(name)
+    known = CONNECTORS[name]
+    connector = section.connector or known[0]
+    if connector not in known:
+        hint = near_miss(connector, known)
+        raise RecipeError(f"integration.connector = {connector!r}: {name} has {', '.join(known)}.{hint}")
+    values = section.model_dump() | {"connector": connector}
+    unused = {"rank"} if connector != "per_layer" else set()
+    unused |= set() if name == "lal" else {"layers", "positions"}
+    for option in unused:
+        values[option] = IntegrationSection.model_fields[option].default
+    return IntegrationSection.model_validate(values)
+
+
+def build_integration(name: str, *, dim: int, shape: LLMShape, section: IntegrationSection, seed: int) -> Plits:
+    """The integration's module with initial weights from `seed`; the global generator is left alone.
+
+    Args:
+        name: registered.
+        dim: D of the features.
+        shape: of the LLM.
+        section: from `resolve_section`.
+        seed: of the weights.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module: Plits = INTEGRATIONS.load(name)(dim, shape, section)
+    return module

@@ -1,0 +1,162 @@
+"""Cells and the folders they leave behind: what a run is made of, and whether one that is there is the same."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palprobe.errors import IdentityError, UnfinishedError
+from palprobe.files import differences, digest, read_json, write_json, write_text
+from palprobe.recipe import Recipe, Trainable, dump_recipe
+
+RUN_ID_DIGITS = 16  # of the identity's digest
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are read and written, and on what device: never part of an identity."""
+
+    store: Path = Path("features")
+    runs: Path = Path("runs")
+    out: Path | None = None  # None: results/<recipe name>
+    data_root: Path | None = None
+    device: str = "auto"
+
+    def report_folder(self, recipe: Recipe) -> Path:
+        return self.out if self.out is not None else Path("results") / recipe.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: encoder × integration × llm × task × seed × fold, by the names used in tables."""
+
+    encoder: str
+    integration: str
+    llm: str
+    task: str
+    seed: int
+    fold: int | None = None
+
+    @property
+    def title(self) -> str:
+        fold = "" if self.fold is None else f", fold {self.fold}"
+        return f"{self.task} · {self.encoder} · {self.integration} · {self.llm} (seed {self.seed}{fold})"
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """The same recipe, for this cell alone."""
+        return recipe.model_copy(
+            update={
+                "encoders": [self.encoder],
+                "integrations": [self.integration],
+                "tasks": [self.task],
+                "llm": self.llm,
+                "seeds": [self.seed],
+                "folds": None if self.fold is None else [self.fold],
+            }
+        )
+
+
+def trainable_of(recipe: Recipe) -> Trainable:
+    """What is trained unless the recipe says: everything of the built-in model, adapters of a pretrained one."""
+    return recipe.train.trainable or ("full" if recipe.llm == "tiny" else "lora")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: recipe.yaml and identity.json first, train.json last."""
+
+    folder: Path
+    identity: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return digest(self.identity)[:RUN_ID_DIGITS]
+
+    @property
+    def probe_file(self) -> Path:
+        return self.folder / "probe.safetensors"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "train.json").is_file()
+
+    def begin(self, recipe: Recipe) -> None:
+        """Makes the folder, or checks that the one there is of this identity.
+
+        Raises:
+            IdentityError: it holds another run; the differing fields are named.
+        """
+        self.check()
+        write_json(self.folder / "identity.json", self.identity)
+        write_text(self.folder / "recipe.yaml", dump_recipe(recipe))
+
+    def check(self) -> None:
+        """Raises IdentityError when the folder holds a run of another identity."""
+        path = self.folder / "identity.json"
+        if path.is_file() and (lines := differences(read_json(path), self.identity)):
+            raise IdentityError(
+                f"{self.folder} holds another run ({'; '.join(lines)}). Move it away, or give another --runs folder."
+            )
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        write_json(self.folder / "train.json", summary)
+
+    def summary(self) -> dict[str, Any]:
+        """What training wrote at its end.
+
+        Raises:
+            UnfinishedError: training did not get there.
+        """
+        if not self.finished:
+            raise UnfinishedError(
+                f"{self.folder} is not finished (no train.json). Run the same `palprobe train` again to resume it."
+            )
+        summary: dict[str, Any] = read_json(self.folder / "train.json")
+        return summary
+
+
+def run_of(places: Places, identity: dict[str, Any]) -> Run:
+    """The run of that identity, there or not."""
+    return Run(places.runs / digest(identity)[:RUN_ID_DIGITS], identity)
+
+
+STAGE_SECTIONS = {
+    "extract": ("data", "store", "encoder"),
+    "train": ("data", "store", "encoder", "integration", "train"),
+}
+
+
+def stage_command(stage: str, cell: Cell, recipe: Recipe, places: Places) -> str:
+    """The shell line that does one stage of a cell: `extract` or `train`, with every setting that is no default."""
+    words = ["palprobe", stage, "--encoder", cell.encoder, "--data" if stage == "extract" else "--task", cell.task]
+    if stage == "train":
+        words += ["--integration", cell.integration, "--llm", cell.llm, "--seed", str(cell.seed)]
+        words += [] if cell.fold is None else ["--fold", str(cell.fold)]
+    default = Recipe()
+    for section in STAGE_SECTIONS[stage]:
+        found, usual = getattr(recipe, section).model_dump(), getattr(default, section).model_dump()
+        for key, value in found.items():
+            if value != usual[key]:
+                words += ["--set", f"{section}.{key}={json.dumps(value)}"]
+    return shlex.join([*words, *place_flags(stage, places)])
+
+
+def place_flags(stage: str, places: Places) -> list[str]:
+    """The flags for places that are not where they are by default."""
+    usual, words = Places(), []
+    for flag, value, default in (
+        ("--store", places.store, usual.store),
+        ("--runs", places.runs if stage == "train" else usual.runs, usual.runs),
+        ("--data-root", places.data_root, usual.data_root),
+        ("--device", places.device, usual.device),
+    ):
+        if value != default:
+            words += [flag, str(value)]
+    return words

@@ -1,0 +1,194 @@
+"""Reading answers out of a probe: the likelihood of every choice in one forward pass, or greedy text read strictly.
+
+Likelihood is the default for closed questions: every choice gets a score, nothing is unparsable, and no sampling or
+parser stands between the encoder and the number. A choice's score is the sum of its tokens' log probabilities with the
+end-of-sequence token, so a label that begins another label is no better off (our choice; not in the paper).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from palprobe.errors import ScoringError
+from palprobe.llm.model import TextBatch, left_padded
+from palprobe.llm.tokenizer import Tokenizer, encode_answer, encode_prompt
+from palprobe.training.probe import Probe
+from palprobe.types import Example, Prediction
+
+MAX_TREE_TOKENS = 1024  # answer tokens in one forward pass; more choices are scored in several
+MAX_LOGITS = 1 << 26  # entries of one logits tensor (256 MiB): batches shrink for large vocabularies
+
+Read = Callable[[Sequence[int]], list[Tensor]]  # example numbers → (T, D) features each
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A prompt and several answers in one row: [prompt ; answer 1 ; answer 2 ; …], each seeing the prompt and itself.
+
+    Answers stand without their last token, which is only predicted. The first token of each is predicted by the
+    prompt's last row.
+    """
+
+    ids: Tensor  # (L,)
+    positions: Tensor  # (L,): every answer restarts after the prompt
+    visible: Tensor  # (L, L) bool
+    rows: Tensor  # (answer tokens,): which kept row predicts each token, 0 being the prompt's last
+    targets: Tensor  # (answer tokens,)
+    owner: Tensor  # (answer tokens,): whose token it is
+    kept: int  # rows that need logits
+
+
+def build_tree(prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> Tree:
+    """Lays out a prompt and its answers; each answer has at least one token."""
+    ids, positions, branch = list(prompt), list(range(len(prompt))), [-1] * len(prompt)
+    rows: list[int] = []
+    for number, answer in enumerate(answers):
+        first = len(ids) - len(prompt) + 1  # kept row of the answer's first token
+        rows += [0, *range(first, first + len(answer) - 1)]
+        ids += answer[:-1]
+        positions += range(len(prompt), len(prompt) + len(answer) - 1)
+        branch += [number] * (len(answer) - 1)
+    branches = torch.tensor(branch)
+    causal = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+    visible = causal & ((branches[None] == -1) | (branches[None] == branches[:, None]))
+    return Tree(
+        ids=torch.tensor(ids),
+        positions=torch.tensor(positions),
+        visible=visible,
+        rows=torch.tensor(rows),
+        targets=torch.tensor([token for answer in answers for token in answer]),
+        owner=torch.tensor([number for number, answer in enumerate(answers) for _ in answer]),
+        kept=len(ids) - len(prompt) + 1,
+    )
+
+
+@torch.inference_mode()
+def score_tree(probe: Probe, tree: Tree, clips: Sequence[Tensor], num_answers: int) -> Tensor:
+    """(B, answers) log likelihood of each answer, natural log, for B clips that share prompt and answers."""
+    device, batch = probe.llm.device, len(clips)
+
+    def repeated(part: Tensor) -> Tensor:
+        return part.to(device).expand(batch, *part.shape)
+
+    text = TextBatch(
+        repeated(tree.ids),
+        torch.ones(batch, len(tree.ids), dtype=torch.bool, device=device),
+        visible=repeated(tree.visible),
+        positions=repeated(tree.positions),
+    )
+    logits = probe(text, probe.context(clips), logits_to_keep=tree.kept)  # (B, kept, V)
+    logs = logits.float().log_softmax(-1)
+    tokens = logs[:, tree.rows, tree.targets]  # (B, answer tokens)
+    scores = torch.zeros(batch, num_answers, dtype=torch.float64, device=device)
+    return scores.index_add(1, tree.owner.to(device), tokens.double()).cpu()
+
+
+def by_likelihood(probe: Probe, examples: Sequence[Example], read: Read, *, batch_size: int) -> list[Prediction]:
+    """Each example's most likely choice; in the order of `examples`.
+
+    Raises:
+        ScoringError: an example without choices, or scores that are not finite.
+    """
+    predictions: dict[int, Prediction] = {}
+    for numbers in _alike(examples):
+        first = examples[numbers[0]]
+        if not first.choices:
+            raise ScoringError(
+                f"{first.id!r} is an open question: it has no choices to compare. Use --scoring generation."
+            )
+        scores = _choice_scores(probe, first, numbers, read, batch_size)
+        if not bool(torch.isfinite(scores).all()):
+            raise ScoringError(f"A choice of {first.id!r} got a score that is not finite: the probe has diverged.")
+        for number, row in zip(numbers, scores.tolist(), strict=True):
+            predictions[number] = _best_choice(examples[number], row)
+    return [predictions[number] for number in range(len(examples))]
+
+
+def by_generation(
+    probe: Probe, examples: Sequence[Example], read: Read, *, batch_size: int, max_new_tokens: int
+) -> list[Prediction]:
+    """Each example's greedy answer up to a newline; a closed question's answer must be one of its choices.
+
+    Text that is no choice (after trimming and ignoring case) is wrong, and counted as invalid.
+    """
+    predictions = []
+    for start in range(0, len(examples), batch_size):
+        numbers = range(start, min(start + batch_size, len(examples)))
+        prompts = [encode_prompt(probe.llm.tokenizer, examples[number].prompt) for number in numbers]
+        text = left_padded(prompts, device=probe.llm.device)
+        with torch.inference_mode():
+            context = probe.context(read(list(numbers)))
+        for number, ids in zip(numbers, probe.llm.generate(text, context, max_new_tokens=max_new_tokens), strict=True):
+            predictions.append(parse_answer(examples[number], probe.llm.tokenizer.decode(ids)))
+    return predictions
+
+
+def parse_answer(example: Example, text: str) -> Prediction:
+    """Strict reading of generated text."""
+    answer = text.split("\n")[0].strip()
+    folded = {choice.casefold(): choice for choice in example.choices}
+    valid = answer.casefold() in folded if example.choices else bool(answer)
+    answer = folded.get(answer.casefold(), answer)
+    right = {reference.casefold() for reference in example.references}
+    return _prediction(example, answer, {}, correct=valid and answer.casefold() in right, valid=valid)
+
+
+def _best_choice(example: Example, scores: Sequence[float]) -> Prediction:
+    best = max(range(len(scores)), key=scores.__getitem__)
+    answer = example.choices[best]
+    named = dict(zip(example.choices, scores, strict=True))
+    return _prediction(example, answer, named, correct=answer in example.references, valid=True)
+
+
+def _prediction(example: Example, answer: str, scores: dict[str, float], *, correct: bool, valid: bool) -> Prediction:
+    return Prediction(
+        id=example.id,
+        group=example.group,
+        part=example.part,
+        reference=example.references[0],
+        prediction=answer,
+        scores=scores,
+        correct=correct,
+        valid=valid,
+    )
+
+
+def _alike(examples: Sequence[Example]) -> list[list[int]]:
+    """Numbers of the examples that share prompt and choices, hence a tree."""
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+    for number, example in enumerate(examples):
+        groups[example.prompt, example.choices].append(number)
+    return list(groups.values())
+
+
+def _choice_scores(probe: Probe, first: Example, numbers: list[int], read: Read, batch_size: int) -> Tensor:
+    """(len(numbers), choices) scores, in as many forward passes as the tree and the vocabulary need."""
+    tokenizer = probe.llm.tokenizer
+    prompt = encode_prompt(tokenizer, first.prompt)
+    columns = []
+    for answers in _chunks(tokenizer, first.choices):
+        tree = build_tree(prompt, answers)
+        vocabulary = probe.llm.model.get_output_embeddings().weight.shape[0]
+        size = max(1, min(batch_size, MAX_LOGITS // (tree.kept * vocabulary)))
+        parts = [
+            score_tree(probe, tree, read(numbers[start : start + size]), len(answers))
+            for start in range(0, len(numbers), size)
+        ]
+        columns.append(torch.cat(parts))
+    return torch.cat(columns, dim=1)
+
+
+def _chunks(tokenizer: Tokenizer, choices: Sequence[str]) -> Iterator[list[tuple[int, ...]]]:
+    chunk: list[tuple[int, ...]] = []
+    for choice in choices:
+        answer = encode_answer(tokenizer, choice)
+        if chunk and sum(map(len, chunk)) + len(answer) > MAX_TREE_TOKENS:
+            yield chunk
+            chunk = []
+        chunk.append(answer)
+    yield chunk

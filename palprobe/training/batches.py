@@ -1,0 +1,57 @@
+"""Which examples make up each step: fixed by the seed, alike for every integration, and cheap to pad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palprobe.llm.model import TextBatch, left_padded
+from palprobe.llm.tokenizer import Question
+
+WINDOW_BATCHES = 16  # examples are sorted by length among so many batches, so order stays nearly random
+IGNORED = -100  # of cross_entropy: no target here
+
+
+def plan_steps(sort_keys: np.ndarray, *, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
+    """The example numbers of every step.
+
+    Epochs follow each other without a gap; among `WINDOW_BATCHES` batches, examples of like length go together. Two
+    integrations that sort by different lengths still train on the same examples in every such window.
+
+    Args:
+        sort_keys: (E, any) what a batch should have alike, most important column first.
+        batch_size: examples in a step; a set smaller than that is repeated within a step.
+        steps: how many.
+        seed: of the order.
+    """
+    rng = np.random.default_rng(seed)
+    needed = steps * batch_size
+    epochs = [rng.permutation(len(sort_keys)) for _ in range(-(-needed // len(sort_keys)))]
+    stream = np.concatenate(epochs)[:needed]
+    plan: list[np.ndarray] = []
+    window = WINDOW_BATCHES * batch_size
+    for start in range(0, needed, window):
+        among = stream[start : start + window]
+        order = np.lexsort(sort_keys[among].T[::-1])
+        batches = among[order].reshape(-1, batch_size)
+        plan += list(batches[rng.permutation(len(batches))])
+    return plan
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """Teacher-forced text rows and the targets of their last columns."""
+
+    text: TextBatch  # prompt and answer but its last token, (B, L)
+    targets: Tensor  # (B, A) the answers, right-aligned; IGNORED elsewhere
+
+
+def collate(questions: Sequence[Question], device: torch.device | str) -> TrainingBatch:
+    """Loss on answer tokens only: logits are asked for the last A columns, A being the longest answer."""
+    text = left_padded([(*question.prompt, *question.answer[:-1]) for question in questions], device=device)
+    answers = left_padded([question.answer for question in questions], device=device)
+    return TrainingBatch(text, answers.ids.masked_fill(~answers.mask, IGNORED))

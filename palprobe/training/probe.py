@@ -1,0 +1,135 @@
+"""The probe: cached features → standardised and pooled → integration → LLM → logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from palprobe.llm.model import LanguageModel, TextBatch
+from palprobe.types import AudioContext, Integration
+
+STANDARDISE_CLIPS = 2000  # enough clips for the mean and deviation of each dimension
+SMALLEST_DEVIATION = 1e-4  # a dimension that never changes stays finite
+
+
+class Standardise(nn.Module):
+    """Zero mean and unit variance per feature dimension, measured on training clips.
+
+    Encoders differ by orders of magnitude in scale, and some have a few huge dimensions; connectors train alike on all.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
+
+    def measure(self, clips: Iterable[Tensor]) -> None:
+        """Sets both from (T, D) features, in one pass."""
+        count = 0
+        total, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
+        for clip in clips:
+            values = clip.double()
+            count += len(values)
+            total += values.sum(0)
+            squares += values.square().sum(0)
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp(min=0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(variance.sqrt().clamp(min=SMALLEST_DEVIATION))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation
+
+
+def pool_frames(features: Tensor, size: int) -> Tensor:
+    """(T, D) → (ceil(T / size), D): the mean of each `size` neighbours; a last short stretch is averaged alone."""
+    if size == 1:
+        return features
+    whole = len(features) // size * size
+    pooled = features[:whole].view(-1, size, features.shape[1]).mean(1) if whole else features[:0]
+    rest = features[whole:]
+    return torch.cat((pooled, rest.mean(0, keepdim=True))) if len(rest) else pooled
+
+
+def pad_frames(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(T_i, D) each → (B, T, D) padded at the end, and its (B, T) mask."""
+    lengths = torch.tensor([len(clip) for clip in clips])
+    features = nn.utils.rnn.pad_sequence(list(clips), batch_first=True)
+    return features, torch.arange(features.shape[1])[None] < lengths[:, None]
+
+
+def hide_stretches(features: Tensor, mask: Tensor, *, time: float, feature: float) -> Tensor:
+    """One random stretch of frames and one of dimensions of each clip set to the mean (SpecAugment, Park et al. 2019).
+
+    Args:
+        features: (B, T, D) standardised, so that 0 is the mean.
+        mask: (B, T).
+        time: largest share of a clip's frames.
+        feature: largest share of the dimensions.
+    """
+    if time:
+        features = features.masked_fill(_stretch(mask.sum(1), mask.shape[1], time)[:, :, None], 0.0)
+    if feature:
+        dims = torch.full((len(features),), features.shape[2], device=features.device)
+        features = features.masked_fill(_stretch(dims, features.shape[2], feature)[:, None, :], 0.0)
+    return features
+
+
+def _stretch(lengths: Tensor, size: int, share: float) -> Tensor:
+    """(B, size) bool: a stretch of uniform width up to `share` of each length, at a uniform place inside it."""
+    width = torch.rand(len(lengths), device=lengths.device) * share * lengths
+    start = torch.rand(len(lengths), device=lengths.device) * (lengths - width)
+    places = torch.arange(size, device=lengths.device)[None]
+    return (places >= start[:, None]) & (places < (start + width)[:, None])
+
+
+class Probe(nn.Module):
+    """All that is trained for one cell, and the frozen LLM it reads with.
+
+    Args:
+        integration: a module that is an `Integration`.
+        llm: the language model, already frozen or adapted.
+        dim: D of the stored features.
+        pool: neighbouring frames averaged on reading.
+    """
+
+    def __init__(self, integration: nn.Module, llm: LanguageModel, *, dim: int, pool: int) -> None:
+        super().__init__()
+        self.standardise = Standardise(dim)
+        self.integration, self.llm, self.pool = integration, llm, pool
+
+    def context(self, clips: Sequence[Tensor], *, time_mask: float = 0.0, feature_mask: float = 0.0) -> AudioContext:
+        """What the LLM is shown of B clips; each (T, D) as stored."""
+        pooled = [pool_frames(clip.float(), self.pool) for clip in clips]
+        features, mask = (part.to(self.llm.device) for part in pad_frames(pooled))
+        features = self.standardise(features)
+        if time_mask or feature_mask:
+            features = hide_stretches(features, mask, time=time_mask, feature=feature_mask)
+        return cast(Integration, self.integration)(features, mask)
+
+    def forward(self, text: TextBatch, context: AudioContext, *, logits_to_keep: int) -> Tensor:
+        logits: Tensor = self.llm(text, context, logits_to_keep=logits_to_keep)
+        return logits
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The tensors that training makes: trainable parameters and the standardisation."""
+        trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
+        return trained | {f"standardise.{name}": value for name, value in self.standardise.named_buffers()}
+
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """The reverse; every tensor must fit and none may be missing."""
+        own = self.trained_state()
+        assert own.keys() == state.keys(), sorted(own.keys() ^ state.keys())  # noqa: S101 - the run's identity says so
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
+
+    @property
+    def num_trainable(self) -> int:
+        return sum(value.numel() for value in self.parameters() if value.requires_grad)

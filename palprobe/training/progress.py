@@ -1,0 +1,19 @@
+"""What a progress bar shows of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Report:
+    """The state after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    clips: int  # in a step
+
+
+Progress = Callable[[Report], None]
