@@ -67,6 +67,8 @@ def check_recipe(recipe: Recipe, places: Places) -> Workspace:
     for task in recipe.tasks:
         for fold in workspace.folds(task):
             workspace.splits(task, fold)
+    if recipe.folds and not any(workspace.task(task).folds for task in recipe.tasks):
+        raise UsageError(f"folds {recipe.folds}: no task here has folds ({', '.join(recipe.tasks)}). Leave them out.")
     return workspace
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from palprobe.cli import options
-from palprobe.cli.options import DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
+from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
 
 SOME_CELLS_FAILED = 3
 
@@ -29,6 +29,7 @@ def compare(
     store: Store = Path("features"),
     runs: Runs = Path("runs"),
     data_root: DataRoot = None,
+    allow_missing: AllowMissing = None,
     recipe: RecipeFile = None,
     set_: Settings = None,
     format_: Format = None,
@@ -48,6 +49,7 @@ def compare(
         "seeds": options.numbers(seeds, "--seeds"),
         "folds": options.numbers(folds, "--folds"),
         "data.limit": limit,
+        "data.allow_missing": allow_missing,
     }
     chosen = options.recipe_from(recipe, set_, flags)
     places = options.places_from(store=store, runs=runs, out=out, data_root=data_root, device=device)

@@ -30,6 +30,9 @@ DataRoot = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="table, csv, json or markdown; table on a terminal, else csv.")
 ]
+AllowMissing = Annotated[
+    bool | None, typer.Option("--allow-missing", help="Go on without the audio files that a manifest names in vain.")
+]
 Header = Annotated[bool, typer.Option("--header/--no-header", help="Write the CSV header line.")]
 
 

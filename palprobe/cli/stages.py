@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from palprobe.cli import options
-from palprobe.cli.options import DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
+from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
 from palprobe.errors import UsageError
 
 
@@ -17,6 +17,7 @@ def extract(
     data: Annotated[str, typer.Option(help="Tasks, with commas: NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
     store: Store = Path("features"),
     data_root: DataRoot = None,
+    allow_missing: AllowMissing = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try undecodable files again.")] = False,
     recipe: RecipeFile = None,
     set_: Settings = None,
@@ -29,7 +30,8 @@ def extract(
     from palprobe.cli.progress import Watching
     from palprobe.grid import check_recipe, extract_features
 
-    chosen = options.recipe_from(recipe, set_, {"encoders": [encoder], "tasks": options.names(data)})
+    flags = {"encoders": [encoder], "tasks": options.names(data), "data.allow_missing": allow_missing}
+    chosen = options.recipe_from(recipe, set_, flags)
     workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
     with Watching() as watcher:
         found = extract_features(workspace, encoder, chosen.tasks, watcher, retry_failed=retry_failed)
@@ -46,6 +48,7 @@ def train(
     store: Store = Path("features"),
     runs: Runs = Path("runs"),
     data_root: DataRoot = None,
+    allow_missing: AllowMissing = None,
     recipe: RecipeFile = None,
     set_: Settings = None,
     device: Device = "auto",
@@ -66,6 +69,7 @@ def train(
         "llm": llm,
         "seeds": [seed],
         "folds": None if fold is None else [fold],
+        "data.allow_missing": allow_missing,
     }
     chosen = options.recipe_from(recipe, set_, flags)
     places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)

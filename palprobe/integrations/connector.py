@@ -6,6 +6,8 @@ from torch import nn
 
 from palprobe.types import LLMShape
 
+GELU_RMS = 0.652  # root mean square of GELU(z), z standard normal
+
 
 def connector(kind: str, dim: int, shape: LLMShape, dropout: float) -> nn.Sequential:
     """A map (B, N, D) → (B, N, H) whose outputs start at the scale of the LLM's own input embeddings.
@@ -19,12 +21,17 @@ def connector(kind: str, dim: int, shape: LLMShape, dropout: float) -> nn.Sequen
         dropout: on the features.
     """
     hidden = shape.hidden_size
-    first = nn.Linear(dim, hidden)
-    layers: list[nn.Module] = [nn.Dropout(dropout), first]
     if kind == "mlp":
-        layers += [nn.GELU(), nn.Linear(hidden, hidden)]
-    last = layers[-1]
-    assert isinstance(last, nn.Linear)  # noqa: S101 - both kinds end so
-    nn.init.normal_(last.weight, std=shape.embedding_rms * last.in_features**-0.5)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers)
+        first, last = nn.Linear(dim, hidden), nn.Linear(hidden, hidden)
+        _scale(first, 1.0)
+        _scale(last, shape.embedding_rms / GELU_RMS)
+        return nn.Sequential(nn.Dropout(dropout), first, nn.GELU(), last)
+    only = nn.Linear(dim, hidden)
+    _scale(only, shape.embedding_rms)
+    return nn.Sequential(nn.Dropout(dropout), only)
+
+
+def _scale(linear: nn.Linear, rms: float) -> None:
+    """Random weights that turn inputs of unit root mean square into outputs of `rms`."""
+    nn.init.normal_(linear.weight, std=rms * linear.in_features**-0.5)
+    nn.init.zeros_(linear.bias)

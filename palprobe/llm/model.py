@@ -105,9 +105,9 @@ class LanguageModel(nn.Module):
         cache, mask = None, None
         if layout.visible is not None:
             mask = additive_mask(layout.visible, self._groups, layout.rows.dtype)
-        if context.memory:
-            length = next(iter(context.memory.values())).shape[1]
-            cache = reading_cache(self._audio_layers(context, layout), length)
+            if context.memory:
+                length = layout.columns.shape[1] - layout.rows.shape[1]
+                cache = reading_cache(self._audio_layers(context, layout), length)
         with self._running(context.blocks, layout.columns):
             return self._call(layout.rows, mask, layout.positions, cache, logits_to_keep or text.ids.shape[1])
 
@@ -132,7 +132,7 @@ class LanguageModel(nn.Module):
         with self._running(context.blocks, layout.columns):
             logits = self._call(layout.rows, mask, layout.positions, cache, 1)
             for _ in range(max_new_tokens):
-                token = logits[:, -1].argmax(-1).masked_fill(finished, self.tokenizer.eos)  # (B,)
+                token = logits[:, -1].argmax(-1)  # (B,); what a row writes after its end is cut off below
                 tokens.append(token)
                 finished = finished | (token == self.tokenizer.eos)
                 if finished.all() or len(tokens) == max_new_tokens:

@@ -16,6 +16,7 @@ NUM_LAYERS = 2
 NUM_HEADS = 4
 FEED_FORWARD_SIZE = 4 * HIDDEN_SIZE
 MAX_POSITIONS = 8192
+INITIAL_DEVIATION = HIDDEN_SIZE**-0.5  # keeps variance through a layer; 0.02, usual for wide models, learns slower here
 
 
 def build_tiny(*, seed: int) -> LanguageModel:
@@ -28,6 +29,7 @@ def build_tiny(*, seed: int) -> LanguageModel:
         num_attention_heads=NUM_HEADS,
         num_key_value_heads=NUM_HEADS,
         max_position_embeddings=MAX_POSITIONS,
+        initializer_range=INITIAL_DEVIATION,
         bos_token_id=None,
         eos_token_id=ByteTokenizer.eos,
         attn_implementation=ATTENTION,

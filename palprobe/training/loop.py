@@ -145,7 +145,9 @@ def _step(
     logits = engine(batch.text, context, logits_to_keep=batch.targets.shape[1])
     loss = answer_loss(logits, batch.targets, section.label_smoothing)
     if not bool(torch.isfinite(loss)):
-        raise _stopped(step, data, numbers, f"a loss of {float(loss)}")
+        raise _stopped(step, data, numbers, f"a loss of {float(loss.detach())}")
+    if not loss.requires_grad:
+        raise _stopped(step, data, numbers, "a loss that depends on nothing trainable")
     accelerator.backward(loss)
     norm = float(accelerator.clip_grad_norm_(engine.parameters(), section.gradient_clip))
     if not math.isfinite(norm) or norm == 0.0:

@@ -1,0 +1,112 @@
+"""Scores follow from predictions alone, result.json says what they were made of, generated text is read strictly."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from palprobe.evaluation.evaluate import evaluate
+from palprobe.evaluation.scores import chance, score_predictions
+from palprobe.features.extraction import extract
+from palprobe.recipe import load_recipe, parse_encoder
+from palprobe.runs import Cell, Places
+from palprobe.training.train_cell import train_cell
+from palprobe.training.workspace import Workspace
+from palprobe.types import Example, Prediction
+
+
+def example(name, reference, choices, part=None):
+    return Example(name, f"group of {name}", Path("x.wav"), "?", (reference,), choices, part=part)
+
+
+def prediction(of, answer):
+    return Prediction(of.id, of.group, of.part, of.references[0], answer, {}, answer == of.references[0], True)
+
+
+def test_scores_by_hand():
+    """Three of four right in one part and one of two in another: accuracy, its chance and its counts by hand."""
+    four = [example(f"a{number}", "yes", ("yes", "no"), "ask") for number in range(4)]
+    two = [example(f"b{number}", "red", ("red", "green", "blue", "grey"), "colour") for number in range(2)]
+    answers = ["yes", "yes", "yes", "no", "red", "blue"]
+    predictions = [prediction(of, answer) for of, answer in zip([*four, *two], answers, strict=True)]
+    scores = {(s.part, s.metric): s for s in score_predictions(predictions, [*four, *two], draws=200)}
+    assert scores[None, "accuracy"].interval.value == pytest.approx(4 / 6)
+    assert scores["ask", "accuracy"].interval.value == pytest.approx(3 / 4)
+    assert scores["colour", "accuracy"].interval.value == pytest.approx(1 / 2)
+    assert scores[None, "accuracy"].chance == pytest.approx((4 * 1 / 2 + 2 * 1 / 4) / 6)
+    assert scores["colour", "accuracy"].chance == pytest.approx(1 / 4)
+    assert scores["ask", "accuracy"].n == 4
+    assert scores[None, "invalid_rate"].interval.value == 0
+
+
+def test_open_questions_have_no_chance():
+    """Where there are no choices, no level of chance is claimed."""
+    assert chance([example("a", "yes", ())]) is None
+
+
+@pytest.fixture(scope="module")
+def trained(tones, tmp_path_factory):
+    """A probe that has learned three tones: (workspace, plan)."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = ["train.steps=60", "train.batch_size=8", "train.learning_rate=0.003"]
+    recipe = load_recipe(settings=settings, flags={"tasks": [str(tones)]})
+    places = Places(store=folder / "features", runs=folder / "runs")
+    extract(parse_encoder("logmel"), Workspace(recipe, places).task(str(tones)).examples, recipe, places.store)
+    workspace = Workspace(recipe, places)
+    plan = workspace.plan(Cell("logmel", "lal", "tiny", str(tones), 0, 0))
+    train_cell(workspace, plan, lambda _: None)
+    return workspace, plan
+
+
+def read(folder):
+    result = json.loads((folder / "result.json").read_text())
+    return result, [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_a_trained_probe_hears_the_tones_and_says_what_it_did(trained):
+    """The test fold is answered rightly, and result.json counts, costs and scores agree with the predictions."""
+    workspace, plan = trained
+    result, predictions = read(evaluate(workspace, plan, "test", workspace.recipe.scoring))
+    accuracy = sum(line["correct"] for line in predictions) / len(predictions)
+    assert accuracy > 0.9
+    assert result["scores"][0]["metric"] == "accuracy" and result["scores"][0]["score"] == pytest.approx(accuracy)
+    assert result["counts"] == {"found": 12, "missing": 0, "dropped": 0, "used": 12, "padded": 0}
+    assert result["cost"]["audio_tokens"] == 15  # 0.6 s at 25 Hz
+    assert result["cost"]["tokens_per_second"] == 25
+    assert result["cost"]["train_seconds"] > 0 and result["cost"]["peak_memory_bytes"] > 10**7
+    assert result["cell"]["fold"] == 0 and result["cell"]["trainable"] == "full"
+    for line in predictions:
+        assert line["prediction"] == max(line["scores"], key=line["scores"].get)
+        assert set(line["scores"]) == {"low", "middle", "high"}
+
+
+def test_generation_agrees_with_likelihood_where_the_probe_is_sure(trained):
+    """Greedy text of a well-trained probe names the same labels, and every answer is a valid one."""
+    workspace, plan = trained
+    generation = workspace.recipe.scoring.model_copy(update={"method": "generation"})
+    _, likely = read(evaluate(workspace, plan, "test", workspace.recipe.scoring))
+    result, written = read(evaluate(workspace, plan, "test", generation))
+    assert [line["prediction"] for line in written] == [line["prediction"] for line in likely]
+    assert all(line["valid"] and line["scores"] == {} for line in written)
+    assert result["scoring"] == "generation"
+
+
+def test_generation_cut_short_is_invalid_and_wrong(trained):
+    """Two tokens are no label: every answer is counted as invalid and as wrong."""
+    workspace, plan = trained
+    short = workspace.recipe.scoring.model_copy(update={"method": "generation", "max_new_tokens": 2})
+    result, written = read(evaluate(workspace, plan, "test", short))
+    assert not any(line["valid"] or line["correct"] for line in written)
+    assert result["scores"][0]["n_invalid"] == 12 and result["scores"][0]["score"] == 0
+
+
+def test_an_evaluation_is_not_repeated_but_another_one_is(trained):
+    """The same question finds its result; other bootstrap draws are another evaluation."""
+    workspace, plan = trained
+    section = workspace.recipe.scoring
+    path = evaluate(workspace, plan, "validation", section) / "result.json"
+    before = path.stat().st_mtime_ns
+    evaluate(workspace, plan, "validation", section)
+    assert path.stat().st_mtime_ns == before
+    evaluate(workspace, plan, "validation", section.model_copy(update={"bootstrap_draws": 300}))
+    assert path.stat().st_mtime_ns > before
