@@ -143,16 +143,16 @@ class TrainSection(Section):
     """One loop for every integration; the defaults are ours (the paper is silent)."""
 
     trainable: Trainable | None = Field(None, description="none: full for tiny, else lora")
-    steps: int = Field(500, ge=1)
+    steps: int = Field(400, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_fraction: float = Field(0.1, ge=0, le=1)
     gradient_clip: float = Field(1.0, gt=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    time_mask: float = Field(0.0, ge=0, lt=1, description="largest share of frames hidden per clip")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    time_mask: float = Field(0.2, ge=0, lt=1, description="largest share of frames hidden per clip")
     feature_mask: float = Field(
-        0.0, ge=0, lt=1, description="largest share of the feature dimensions hidden in one stretch per clip"
+        0.2, ge=0, lt=1, description="largest share of the feature dimensions hidden in one stretch per clip"
     )
     lora_rank: int = Field(8, ge=1)
     checkpoint_steps: int = Field(200, ge=1)

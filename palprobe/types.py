@@ -100,7 +100,7 @@ class Encoder(Protocol):
         ...
 
 
-# Runs before a decoder layer: (hidden states (B, L, H), text mask (B, L)) → hidden states (B, L, H).
+# Runs before a decoder layer: (hidden states (B, N + L, H), their mask (B, N + L)) → hidden states (B, N + L, H).
 Block = Callable[["Tensor", "Tensor"], "Tensor"]
 
 

@@ -164,6 +164,9 @@ class LanguageModel(nn.Module):
         if context.memory:
             assert layout.memory_positions is not None  # noqa: S101 - set with memory
             pairs = self._project(self.decoder, context.memory, layout.memory_positions)
+            deaf = sorted(context.memory.keys() - pairs.keys())
+            if deaf:
+                raise PalprobeError(f"Layers {deaf} of {type(self.model).__name__} have no attention to show audio to.")
         return [pairs.get(index) for index in range(self.shape.num_layers)]
 
     def _lay_out(self, text: TextBatch, context: AudioContext, *, new_tokens: int = 0) -> _Layout:

@@ -8,18 +8,23 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from palprobe.errors import WeightsError
+from palprobe.errors import PalprobeError, WeightsError
 from palprobe.llm.attention import ATTENTION
-from palprobe.llm.model import LanguageModel
+from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.llm.tokenizer import PretrainedTokenizer
+from palprobe.types import AudioContext
+
+CLOSE = 1e-3  # of the self-check, relative to the largest logit, in float32
+# How transformers says that an architecture has attention of its own, or layers without any.
+FOREIGN = (PalprobeError, RuntimeError, ValueError, KeyError, AttributeError, TypeError)
 
 
 def load_pretrained(folder: Path) -> LanguageModel:
     """The model and tokenizer of a folder; safetensors only, no remote code.
 
     Raises:
-        WeightsError: the folder holds another kind of model, lacks weights or a tokenizer, or has no end-of-sequence
-            token.
+        WeightsError: the folder holds another kind of model, lacks weights or a tokenizer, has no end-of-sequence
+            token, or an architecture that would misread audio.
     """
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -31,6 +36,8 @@ def load_pretrained(folder: Path) -> LanguageModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
+    except KeyError as error:  # the name of our attention function, where a model looks it up in a list of its own
+        raise WeightsError(_unfit(folder, "its attention is not exchangeable")) from error
     except (ValueError, OSError) as error:
         raise WeightsError(f"{folder} cannot be loaded as a decoder-only LLM: {_first_line(error)}") from error
     _check(model, info, folder)
@@ -40,7 +47,37 @@ def load_pretrained(folder: Path) -> LanguageModel:
         raise WeightsError(f"{folder} has no tokenizer that loads: {_first_line(error)}") from error
     if tokenizer.eos is None:
         raise WeightsError(f"{folder}: the tokenizer has no end-of-sequence token, so answers would have no end.")
-    return LanguageModel(model, tokenizer)
+    return _checked(model, tokenizer, folder)
+
+
+@torch.no_grad()
+def _checked(model: Any, tokenizer: PretrainedTokenizer, folder: Path) -> LanguageModel:
+    """The LLM, once audio was put into every layer and a padded row read as it is read alone."""
+    mask = torch.tensor([[True, True, True], [False, True, True]])
+    try:
+        llm = LanguageModel(model, tokenizer)
+        audio = torch.randn(2, 3, llm.shape.hidden_size, generator=torch.Generator().manual_seed(0))
+        together, alone = _read(llm, audio, mask), _read(llm, audio[1:, 1:], mask[1:, 1:])
+    except FOREIGN as error:
+        raise WeightsError(_unfit(folder, f"{type(error).__name__}: {_first_line(error)}")) from error
+    if not bool((together - alone).abs().max() <= CLOSE * alone.abs().max()):
+        raise WeightsError(_unfit(folder, "padding changes what it reads"))
+    return llm
+
+
+def _read(llm: LanguageModel, audio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(V,) logits at the end of the last row, of a few tokens with audio in every layer, both padded alike."""
+    memory = dict.fromkeys(range(llm.shape.num_layers), audio * llm.shape.embedding_rms)
+    ids = torch.arange(3)[-mask.shape[1] :].expand(mask.shape)
+    logits: torch.Tensor = llm(TextBatch(ids, mask), AudioContext(memory=memory, memory_mask=mask), logits_to_keep=1)
+    return logits[-1, 0]
+
+
+def _unfit(folder: Path, reason: str) -> str:
+    return (
+        f"{folder} holds an architecture that palprobe cannot show audio to ({reason}). "
+        "Every layer must attend through transformers' attention interface, as in Llama, Qwen, Mistral or Gemma."
+    )
 
 
 def _check(model: Any, info: dict[str, Any], folder: Path) -> None:
@@ -54,4 +91,4 @@ def _check(model: Any, info: dict[str, Any], folder: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,8 +13,8 @@ from palprobe.llm.model import TextBatch, left_padded
 from palprobe.llm.tokenizer import Question
 
 WINDOW_BATCHES = 16  # examples are sorted by length among so many batches, so order stays nearly random
-# Lengths are compared in units of so many tokens. Exact lengths would sort short answers by label: a batch of "dog" alone
-# teaches nothing (esc10 on tiny, 300 steps: 0.5 with exact lengths).
+# Lengths are compared in units of so many tokens. Exact lengths would sort short answers by label: a batch of "dog"
+# alone teaches nothing else.
 LENGTH_UNIT = 16
 IGNORED = -100  # of cross_entropy: no target here
 

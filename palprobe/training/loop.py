@@ -139,9 +139,7 @@ def _step(
     batch = collate([data.questions[number] for number in numbers], accelerator.device)
     if not bool((batch.targets != IGNORED).any()):
         raise _stopped(step, data, numbers, "no answer token to learn from")
-    context = engine.context(
-        data.read(numbers.tolist()), time_mask=section.time_mask, feature_mask=section.feature_mask
-    )
+    context = engine.context(data.read(numbers.tolist()), section)
     logits = engine(batch.text, context, logits_to_keep=batch.targets.shape[1])
     loss = answer_loss(logits, batch.targets, section.label_smoothing)
     if not bool(torch.isfinite(loss)):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from palprobe.llm.model import LanguageModel, TextBatch
+from palprobe.recipe import TrainSection
 from palprobe.types import AudioContext, Integration
 
 STANDARDISE_CLIPS = 2000  # enough clips for the mean and deviation of each dimension
@@ -104,13 +105,13 @@ class Probe(nn.Module):
         self.standardise = Standardise(dim)
         self.integration, self.llm, self.pool = integration, llm, pool
 
-    def context(self, clips: Sequence[Tensor], *, time_mask: float = 0.0, feature_mask: float = 0.0) -> AudioContext:
-        """What the LLM is shown of B clips; each (T, D) as stored."""
+    def context(self, clips: Sequence[Tensor], section: TrainSection | None = None) -> AudioContext:
+        """What the LLM is shown of B clips; each (T, D) as stored. With `section`, disturbed as training wants it."""
         pooled = [pool_frames(clip.float(), self.pool) for clip in clips]
         features, mask = (part.to(self.llm.device) for part in pad_frames(pooled))
         features = self.standardise(features)
-        if time_mask or feature_mask:
-            features = hide_stretches(features, mask, time=time_mask, feature=feature_mask)
+        if section is not None:
+            features = hide_stretches(features, mask, time=section.time_mask, feature=section.feature_mask)
         return cast(Integration, self.integration)(features, mask)
 
     def forward(self, text: TextBatch, context: AudioContext, *, logits_to_keep: int) -> Tensor:

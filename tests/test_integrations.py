@@ -1,0 +1,230 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from reference_llama import ReferenceLlama
+from small_llms import SIZES, small_llm, text_of
+from torch import nn
+
+from palprobe.errors import RecipeError, UnknownNameError
+from palprobe.integrations import CONNECTORS, INTEGRATIONS, build_integration, resolve_section
+from palprobe.integrations.lal import chosen_layers
+from palprobe.llm.adapters import make_trainable
+from palprobe.recipe import IntegrationSection
+from palprobe.types import LLMShape
+
+DIM = 12
+SHAPE = LLMShape(hidden_size=SIZES["hidden_size"], num_layers=SIZES["num_hidden_layers"], embedding_rms=0.15)
+KINDS = [(name, connector) for name, connectors in CONNECTORS.items() for connector in connectors]
+PROMPT = list(b"which tone?")
+
+
+def build(name: str, connector: str | None = None, seed: int = 0, **options) -> nn.Module:
+    section = resolve_section(name, IntegrationSection(connector=connector, **options))
+    return build_integration(name, dim=DIM, shape=SHAPE, section=section, seed=seed).double()
+
+
+def features_of(*lengths: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random unit features padded at the end, and their mask."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(len(lengths), max(lengths), DIM, generator=generator, dtype=torch.float64)
+    return features, torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+
+
+@pytest.fixture(scope="module")
+def llm():
+    return small_llm()
+
+
+def logits_of(llm, integration, features, mask):
+    texts = [PROMPT] * len(features)
+    with torch.no_grad():
+        return llm(text_of(*texts), integration(features, mask), logits_to_keep=1)[:, 0]
+
+
+# --- one contract for every registered integration
+
+
+def test_every_integration_names_its_connectors():
+    """A part without connectors could not be built from a recipe."""
+    assert set(CONNECTORS) == set(INTEGRATIONS.parts)
+
+
+@pytest.mark.parametrize(("name", "connector"), KINDS)
+def test_contract_counts_and_masks(name, connector):
+    """As many tokens as promised, marked real exactly where features are, and in shapes that the LLM accepts."""
+    integration = build(name, connector)
+    features, mask = features_of(5, 3)
+    context = integration(features, mask)
+    assert integration.buckets_by in ("text", "audio and text")
+    shown = [(context.prefix, context.prefix_mask)] if context.prefix is not None else []
+    shown += [(rows, context.memory_mask) for rows in context.memory.values()]
+    assert shown or context.blocks
+    for rows, real in shown:
+        assert rows.shape == (2, integration.num_tokens(5), SHAPE.hidden_size)
+        assert real.dtype == torch.bool
+        assert real.sum(1).tolist() == [integration.num_tokens(5), integration.num_tokens(3)]
+    assert set(context.memory) | set(context.blocks) <= set(range(SHAPE.num_layers))
+
+
+@pytest.mark.parametrize(("name", "connector"), KINDS)
+def test_contract_hears_every_frame_and_no_padding(llm, name, connector):
+    """The last real frame changes the answer; what stands in padding does not; nor does the rest of the batch."""
+    integration = build(name, connector)
+    features, mask = features_of(5, 3)
+    before = logits_of(llm, integration, features, mask)
+    features[1, 3:] = 1e3
+    assert torch.equal(logits_of(llm, integration, features, mask), before)
+    torch.testing.assert_close(
+        logits_of(llm, integration, features[1:, :3], mask[1:, :3]), before[1:], rtol=0, atol=1e-10
+    )
+    features[1, 2] += 1
+    after = logits_of(llm, integration, features, mask)
+    assert torch.equal(after[0], before[0])
+    assert (after[1] - before[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("trainable", ["connector", "lora"])
+@pytest.mark.parametrize(("name", "connector"), KINDS)
+def test_contract_every_weight_learns(name, connector, trainable):
+    """The loss reaches every weight of the integration, and nothing of a frozen LLM but its adapters."""
+    llm, integration = small_llm(), build(name, connector)
+    make_trainable(llm, trainable, lora_rank=2, seed=0)
+    llm.double()
+    for parameter in [*integration.parameters(), *(p for n, p in llm.named_parameters() if "lora_B" in n)]:
+        nn.init.normal_(parameter, std=0.1)  # some start at 0, where nothing flows through
+    context = integration(*features_of(5))
+    llm(text_of(PROMPT), context).square().sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in integration.parameters())
+    moved = {name for name, parameter in llm.named_parameters() if parameter.grad is not None}
+    assert moved == {name for name, _ in llm.named_parameters() if trainable == "lora" and "lora" in name}
+
+
+@pytest.mark.parametrize(("name", "connector"), KINDS)
+def test_contract_weights_follow_their_seed(name, connector):
+    """Equal seeds give equal weights, other seeds others, and the global random state is untouched."""
+    state = torch.random.get_rng_state()
+    weights = [nn.utils.parameters_to_vector(build(name, connector, seed).parameters()) for seed in (1, 1, 2)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(("name", "connector"), KINDS)
+def test_contract_tokens_start_at_the_scale_of_the_embeddings(name, connector):
+    """Unit features become rows as large as the LLM's own: louder ones would drown the text, or the text them."""
+    section = resolve_section(name, IntegrationSection(connector=connector))
+    wide = LLMShape(hidden_size=256, num_layers=2, embedding_rms=0.02)
+    integration = build_integration(name, dim=192, shape=wide, section=section, seed=0)
+    features = torch.randn(8, 40, 192, generator=torch.Generator().manual_seed(0))
+    context = integration(features, torch.ones(8, 40, dtype=torch.bool))
+    rows = next(iter(context.memory.values()), context.prefix)
+    assert rows.detach().square().mean().sqrt() / wide.embedding_rms == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "connector"), KINDS)
+def test_contract_dropout_is_off_outside_training(name, connector):
+    """The dropout of a recipe acts in training mode and not when evaluating."""
+    integration, (features, mask) = build(name, connector, dropout=0.5), features_of(5)
+
+    def rows():
+        context = integration(features, mask)
+        return next(iter(context.memory.values()), context.prefix)
+
+    integration.train()
+    assert not torch.equal(rows(), rows())
+    integration.eval()
+    assert torch.equal(rows(), rows())
+
+
+# --- against the reference
+
+
+@pytest.mark.parametrize("positions", ["before", "none"])
+@pytest.mark.parametrize("layers", ["all", "from:1", [0, 2]])
+def test_per_layer_lal_is_the_reference(llm, layers, positions):
+    """Each layer's tokens are a + up(down(a)) of one trunk, where the recipe says and nowhere else."""
+    integration = build("lal", "per_layer", layers=layers, positions=positions, rank=2)
+    for index, module in enumerate(integration.maps.values()):
+        nn.init.normal_(module.up.weight, std=0.3 + 0.1 * index)
+    features, mask = features_of(4)
+    trunk = integration.connector[-1]
+    weight, bias = trunk.weight.detach().numpy(), trunk.bias.detach().numpy()
+    shared = features[0].numpy() @ weight.T + bias
+    memory = {}
+    for layer in {"all": [0, 1, 2], "from:1": [1, 2]}.get(str(layers), layers):
+        module = integration.maps[str(layer)]
+        low_rank = module.up.weight.detach().numpy() @ module.down.weight.detach().numpy()
+        memory[layer] = shared + shared @ low_rank.T
+    expected = ReferenceLlama(llm).logits(PROMPT, memory=memory, rotated=positions == "before")[-1]
+    found = logits_of(llm, integration, features, mask)[0].numpy()
+    assert abs(found - expected).max() <= 1e-6 * abs(expected).max()
+
+
+def test_per_layer_lal_starts_as_shared_lal(llm):
+    """The low-rank maps begin as the identity, so both begin with the same model."""
+    features, mask = features_of(4)
+    per_layer, shared = build("lal", "per_layer"), build("lal", "shared")
+    assert torch.equal(logits_of(llm, per_layer, features, mask), logits_of(llm, shared, features, mask))
+
+
+def test_plits_is_the_reference(llm):
+    """The mlp connector is two layers with the exact GELU between, its rows before the text."""
+    from scipy.stats import norm
+
+    integration = build("plits", "mlp")
+    features, mask = features_of(4)
+    rows = features[0].numpy()
+    for module in integration.connector:
+        if isinstance(module, nn.Linear):
+            rows = rows @ module.weight.detach().numpy().T + module.bias.detach().numpy()
+        elif isinstance(module, nn.GELU):
+            rows = rows * norm.cdf(rows)
+    expected = ReferenceLlama(llm).logits(PROMPT, prefix=rows)[-1]
+    found = logits_of(llm, integration, features, mask)[0].numpy()
+    assert abs(found - expected).max() <= 1e-6 * abs(expected).max()
+
+
+# --- options
+
+
+def test_layers_by_hand():
+    """all, from:k and lists, 0-based and in order."""
+    assert chosen_layers("all", 4) == [0, 1, 2, 3]
+    assert chosen_layers("from:2", 4) == [2, 3]
+    assert chosen_layers([3, 1], 4) == [1, 3]
+
+
+@pytest.mark.parametrize("layers", ["from:3", [0, 3]])
+def test_layers_that_the_llm_lacks_are_refused(layers):
+    """The message has what was asked for and the layers that there are."""
+    with pytest.raises(RecipeError, match="has layers 0 to 2"):
+        build("lal", layers=layers)
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    """An integration or connector that is not there, with the nearest that is."""
+    with pytest.raises(UnknownNameError, match="Did you mean 'plits'"):
+        build("plit")
+    with pytest.raises(RecipeError, match=r"plits has linear, mlp.*Did you mean 'linear'"):
+        build("plits", "liner")
+    with pytest.raises(RecipeError, match="lal has shared, per_layer"):
+        build("lal", "mlp")
+
+
+def test_options_without_effect_leave_the_identity_alone():
+    """What an integration does not read is at its default in the resolved section, so it retrains nothing."""
+    asked = IntegrationSection(layers="from:1", positions="none", rank=4, pool=2)
+    assert resolve_section("plits", asked) == IntegrationSection(connector="linear", pool=2)
+    assert resolve_section("lal", asked) == IntegrationSection(
+        connector="shared", layers="from:1", positions="none", pool=2
+    )
+    per_layer = resolve_section("lal", asked.model_copy(update={"connector": "per_layer"}))
+    assert per_layer.rank == 4
+
+
+def test_listing_integrations_imports_no_torch():
+    """Recipes are checked and parts listed without the weight of torch."""
+    code = "import sys, palprobe.integrations; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+from small_llms import HIDDEN, PROMPT, logits_of, random_audio, shown, small_llm, text_of
+
+from palprobe.llm.model import LanguageModel
+from palprobe.types import AudioContext
+
+
+@pytest.fixture(scope="module")
+def llm():
+    return small_llm()
+
+
+# --- blocks
+
+
+def by_hand(llm: LanguageModel, rows: torch.Tensor, blocks) -> torch.Tensor:
+    """The Llama run layer by layer without its own loop; `rows` (1, L, H)."""
+    positions = torch.arange(rows.shape[1])[None]
+    rotary = llm.decoder.rotary_emb(rows, positions)
+    for index, layer in enumerate(llm.decoder.layers):
+        if index in blocks:
+            rows = blocks[index](rows, torch.ones(rows.shape[:2], dtype=torch.bool))
+        rows = layer(rows, attention_mask=None, position_embeddings=rotary, position_ids=positions)
+    return llm.model.lm_head(llm.decoder.norm(rows))
+
+
+def test_a_block_runs_before_its_layer(llm):
+    """Exactly the layers run by hand with the block between them, and gone after the call."""
+    text = text_of(PROMPT)
+    blocks = {1: lambda rows, mask: rows.tanh() * mask[..., None], 2: lambda rows, mask: rows + 0.5}
+    found = logits_of(llm, text, AudioContext(blocks=blocks))
+    with torch.no_grad():
+        expected = by_hand(llm, llm.model.get_input_embeddings()(text.ids), blocks)
+    assert np.array_equal(found, expected.numpy())
+    assert not np.allclose(found, logits_of(llm, text, AudioContext()))
+    assert not any(layer._forward_pre_hooks for layer in llm.decoder.layers)
+
+
+def test_a_block_gets_the_mask_of_the_rows_it_gets(llm):
+    """Prefix rows are rows; padding of both is marked; while decoding the new row is real."""
+    masks = []
+
+    def note(rows, mask):
+        assert rows.shape[:2] == mask.shape
+        masks.append(mask.tolist())
+        return rows
+
+    context = shown("plits", [random_audio(2, HIDDEN), random_audio(1, HIDDEN)])
+    context = AudioContext(prefix=context.prefix, prefix_mask=context.prefix_mask, blocks={0: note})
+    llm.generate(text_of("a", "bc"), context, max_new_tokens=2)
+    assert masks == [[[True, True, False, True], [True, False, True, True]], [[True], [True]]]
+
+
+# --- generation
+
+
+def greedy(llm: LanguageModel, ids: list[int], context: AudioContext, count: int) -> list[int]:
+    """A forward pass over everything for every token."""
+    made: list[int] = []
+    while len(made) < count:
+        token = int(logits_of(llm, text_of([*ids, *made]), context)[0, -1].argmax())
+        if token == llm.tokenizer.eos:
+            break
+        made.append(token)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [
+        ("plits", {}),
+        ("lal", {}),
+        ("lal", {"layers": (1, 2)}),
+        ("lal", {"memory_positions": "none"}),
+        ("lal", {"layers": (1, 2), "memory_positions": "none"}),
+    ],
+)
+def test_generation_is_the_loop_from_scratch(llm, how, options):
+    """A padded batch decoded with a growing cache equals one item at a time without any."""
+    texts, clips = ["tone", "how many beeps?", "x"], [random_audio(n, HIDDEN, seed=n) for n in (6, 1, 4)]
+    found = llm.generate(text_of(*texts), shown(how, clips, **options), max_new_tokens=6)
+    for text, clip, made in zip(texts, clips, found, strict=True):
+        assert made == greedy(llm, list(text.encode()), shown(how, [clip], **options), 6)
+        assert len(made) == 6
+    assert len({tuple(row) for row in found}) == 3
+
+
+def test_generation_without_audio_and_with_blocks_is_the_loop_from_scratch(llm):
+    """The other two seams decode right too."""
+    texts = ["tone", "how many beeps?"]
+    for context in (AudioContext(), AudioContext(blocks={1: lambda rows, mask: rows * 1.5})):
+        found = llm.generate(text_of(*texts), context, max_new_tokens=5)
+        assert found == [greedy(llm, list(text.encode()), context, 5) for text in texts]
+
+
+def test_generation_ends_at_the_end_token():
+    """Each row ends at its own end-of-sequence token, without it, whatever the others still write."""
+    llm = small_llm()
+    texts, clips = ["tone", "how many beeps?", "x"], [random_audio(n, HIDDEN, seed=n) for n in (6, 1, 4)]
+    free = llm.generate(text_of(*texts), shown("lal", clips), max_new_tokens=6)
+    llm.tokenizer.eos = free[0][3]  # of this tokenizer alone
+    expected = [row[: row.index(free[0][3])] if free[0][3] in row else row for row in free]
+    assert llm.generate(text_of(*texts), shown("lal", clips), max_new_tokens=6) == expected
+    assert len(expected[0]) <= 3
+    assert any(len(row) > len(expected[0]) for row in expected)

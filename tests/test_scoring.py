@@ -1,0 +1,201 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_llms import SIZES, small_llm, text_of
+
+from palprobe import scoring
+from palprobe.errors import ScoringError
+from palprobe.integrations import build_integration, resolve_section
+from palprobe.recipe import IntegrationSection
+from palprobe.scoring import build_tree, by_generation, by_likelihood, parse_answer
+from palprobe.training.probe import Probe
+from palprobe.types import Example
+
+DIM, EOS = 6, SIZES["eos_token_id"]
+CLOSE = 1e-5  # log probabilities are summed from float32 logits, scores are about -20
+GENERATOR = torch.Generator().manual_seed(0)
+CLIPS = [torch.randn(length, DIM, generator=GENERATOR) * 3 + 1 for length in (7, 2, 5, 6, 1, 4)]
+PITCH, COUNT = ("which tone?", ("ten", "tenor", "do", "é")), ("how many beeps?", ("1", "12", "3"))
+
+
+def example(number: int, question=PITCH, **changes) -> Example:
+    prompt, choices = question
+    made = Example(str(number), f"group {number}", Path("a.wav"), prompt, (choices[0],), choices, part="tone")
+    return replace(made, **changes)
+
+
+EXAMPLES = [example(number, (PITCH, COUNT)[number % 2]) for number in range(len(CLIPS))]
+
+
+@pytest.fixture(params=["plits", "lal"])
+def probe(request):
+    llm = small_llm()
+    section = resolve_section(request.param, IntegrationSection())
+    integration = build_integration(request.param, dim=DIM, shape=llm.shape, section=section, seed=0)
+    torch.nn.init.normal_(integration.connector[-1].weight, std=0.5)  # loud enough for every clip to matter
+    made = Probe(integration, llm, dim=DIM, pool=2).double().eval()
+    made.standardise.measure(CLIPS)
+    return made
+
+
+class Reading:
+    """Clips by number, and a note of how many were asked for at once."""
+
+    def __init__(self, clips=CLIPS):
+        self.clips, self.sizes = clips, []
+
+    def __call__(self, numbers):
+        self.sizes.append(len(numbers))
+        return [self.clips[number] for number in numbers]
+
+
+def context_of(probe, clip):
+    """One clip's context without the probe's batching: pooled by 2 and standardised in numpy."""
+    frames = clip.double().numpy()
+    pooled = np.stack([frames[start : start + 2].mean(0) for start in range(0, len(frames), 2)])
+    everything = np.concatenate([other.double().numpy() for other in CLIPS])
+    features = (pooled - everything.mean(0)) / everything.std(0)
+    return probe.integration(torch.from_numpy(features)[None], torch.ones(1, len(features), dtype=torch.bool))
+
+
+def naive_scores(probe, clip, prompt, choices):
+    """One forward pass per choice: the sum of the log probabilities of its bytes and of the end."""
+    scores = {}
+    for choice in choices:
+        asked, answer = [*f"{prompt}\n".encode()], [*choice.encode(), EOS]
+        with torch.no_grad():
+            logits = probe.llm(text_of([*asked, *answer]), context_of(probe, clip))[0].numpy()
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        scores[choice] = sum(logs[len(asked) - 1 + place, token] for place, token in enumerate(answer))
+    return scores
+
+
+def assert_same_scores(found, expected):
+    assert [one.id for one in found] == [one.id for one in expected]
+    for left, right in zip(found, expected, strict=True):
+        assert left.scores == pytest.approx(dict(right.scores), abs=CLOSE)
+        assert (left.prediction, left.correct) == (right.prediction, right.correct)
+
+
+def test_likelihood_is_naive_scoring(probe):
+    """Two kinds of question in one call equal one forward pass per choice; the best choice is the prediction."""
+    predictions = by_likelihood(probe, EXAMPLES, Reading(), batch_size=4)
+    for one, prediction, clip in zip(EXAMPLES, predictions, CLIPS, strict=True):
+        expected = naive_scores(probe, clip, one.prompt, one.choices)
+        assert prediction.scores == pytest.approx(expected, abs=CLOSE)
+        assert prediction.prediction == max(expected, key=expected.__getitem__)
+        assert prediction.correct == (prediction.prediction == one.references[0])
+        assert (prediction.id, prediction.group, prediction.part) == (one.id, one.group, one.part)
+        assert prediction.reference == one.references[0]
+        assert prediction.valid
+    spread = np.ptp([[*prediction.scores.values()] for prediction in predictions[::2]], axis=0)
+    assert spread.min() > 1e-2  # the audio matters, so the comparison can fail
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 6])
+def test_scores_do_not_depend_on_the_batch(probe, batch_size):
+    """Nor on how many trees the choices are cut into, nor on how little memory the logits may take."""
+    expected = by_likelihood(probe, EXAMPLES, Reading(), batch_size=3)
+    assert_same_scores(by_likelihood(probe, EXAMPLES, Reading(), batch_size=batch_size), expected)
+
+
+def test_scores_do_not_depend_on_how_work_is_cut(probe, monkeypatch):
+    """Few answer tokens per forward pass give the same scores, in more passes; so do few logits, in smaller ones."""
+    whole = Reading()
+    expected = by_likelihood(probe, EXAMPLES, whole, batch_size=3)
+    assert whole.sizes == [3, 3]
+    monkeypatch.setattr(scoring, "MAX_TREE_TOKENS", 7)  # 4 + 6 + 3 + 3 tokens: after the 1st and 2nd; 2 + 3 + 2 fit
+    several = Reading()
+    assert_same_scores(by_likelihood(probe, EXAMPLES, several, batch_size=3), expected)
+    assert several.sizes == [3, 3, 3, 3]
+    monkeypatch.setattr(scoring, "MAX_LOGITS", 10 * SIZES["vocab_size"])  # 4, 6, 5 and 5 rows: 2, 1, 2 and 2 clips
+    small = Reading()
+    assert_same_scores(by_likelihood(probe, EXAMPLES, small, batch_size=3), expected)
+    assert small.sizes == [2, 1, 1, 1, 1, 2, 1, 2, 1]
+
+
+def test_scores_do_not_depend_on_the_order_of_items_or_choices(probe):
+    """Shuffled items and reversed choices get the scores they had."""
+    expected = by_likelihood(probe, EXAMPLES, Reading(), batch_size=4)
+    order = [4, 0, 5, 2, 1, 3]
+    shuffled = [replace(EXAMPLES[number], choices=EXAMPLES[number].choices[::-1]) for number in order]
+    found = by_likelihood(probe, shuffled, Reading([CLIPS[number] for number in order]), batch_size=4)
+    assert_same_scores(found, [expected[number] for number in order])
+
+
+def test_a_tree_by_hand():
+    """[7 8] with answers [1 2 9], [9] and [3 9]: the last tokens are only predicted, every answer sees itself."""
+    tree = build_tree([7, 8], [[1, 2, 9], [9], [3, 9]])
+    assert tree.ids.tolist() == [7, 8, 1, 2, 3]
+    assert tree.positions.tolist() == [0, 1, 2, 3, 2]
+    assert tree.visible.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
+    assert tree.kept == 4  # the rows 8, 1, 2, 3
+    assert tree.rows.tolist() == [0, 1, 2, 0, 0, 3]
+    assert tree.targets.tolist() == [1, 2, 9, 9, 3, 9]
+    assert tree.owner.tolist() == [0, 0, 0, 1, 2, 2]
+
+
+def test_open_questions_have_no_likelihood_scores(probe):
+    """An example without choices is refused by name, with the scoring that can read it."""
+    with pytest.raises(ScoringError, match=r"'3' is an open question.*--scoring generation"):
+        by_likelihood(probe, [EXAMPLES[0], example(3, choices=())], Reading(), batch_size=2)
+
+
+def test_scores_that_are_not_finite_are_refused(probe):
+    """A diverged probe gets no score at all."""
+    with torch.no_grad():
+        probe.integration.connector[-1].bias.fill_(torch.nan)
+    with pytest.raises(ScoringError, match="not finite"):
+        by_likelihood(probe, EXAMPLES, Reading(), batch_size=2)
+
+
+def test_generation_reads_what_greedy_decoding_writes(probe):
+    """A batch of different prompts gives each item the strict reading of its own greedy bytes."""
+    predictions = by_generation(probe, EXAMPLES, Reading(), batch_size=4, max_new_tokens=5)
+    for one, prediction, clip in zip(EXAMPLES, predictions, CLIPS, strict=True):
+        ids, made = [*f"{one.prompt}\n".encode()], []
+        while len(made) < 5:
+            with torch.no_grad():
+                token = int(probe.llm(text_of([*ids, *made]), context_of(probe, clip))[0, -1].argmax())
+            if token == EOS:
+                break
+            made.append(token)
+        assert prediction == parse_answer(one, bytes(made).decode(errors="replace"))
+    assert len({prediction.prediction for prediction in predictions}) > 2
+
+
+CLOSED = example(0, ("animal?", ("dog", "Cat", "sea lion")))
+OPEN = example(0, choices=(), references=("a dog", "dog barking"))
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "answer", "correct", "valid"),
+    [
+        (CLOSED, "dog", "dog", True, True),
+        (CLOSED, " DOG \nbecause it barks", "dog", True, True),
+        (CLOSED, "cat", "Cat", False, True),
+        (CLOSED, "sea lion", "sea lion", False, True),
+        (CLOSED, "dogs", "dogs", False, False),
+        (CLOSED, "a dog", "a dog", False, False),
+        (CLOSED, "", "", False, False),
+        (CLOSED, "\ndog", "", False, False),
+        (OPEN, "A dog", "A dog", True, True),
+        (OPEN, "Dog barking\n", "Dog barking", True, True),
+        (OPEN, "a cat", "a cat", False, True),
+        (OPEN, "  ", "", False, False),
+    ],
+)
+def test_generated_text_is_read_strictly(question, text, answer, correct, valid):
+    """First line, trimmed, case ignored, and otherwise exactly a choice or reference."""
+    prediction = parse_answer(question, text)
+    assert (prediction.prediction, prediction.correct, prediction.valid) == (answer, correct, valid)
+    assert prediction.scores == {}
