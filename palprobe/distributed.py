@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from palprobe.errors import PalprobeError, UsageError
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def check_device(name: str) -> None:
     """Raises UsageError for a device that no one has heard of, without loading torch."""
-    if name.split(":")[0] not in DEVICES:
+    if not DEVICE.fullmatch(name):
         raise UsageError(f"--device {name!r}: choose one of {', '.join(DEVICES)} (cuda:1 for the second GPU).")
 
 
@@ -30,8 +32,9 @@ def resolve_device(name: str) -> str:
     check_device(name)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.split(":")[0]
-    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
+    kind, _, number = name.partition(":")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (kind == "cuda" and int(number or 0) >= gpus) or (kind == "mps" and not torch.backends.mps.is_available()):
         raise UsageError(
             f"--device {name}: torch sees no such device here. Use --device cpu, or see `palprobe doctor`."
         )
@@ -48,4 +51,8 @@ def start(device: str) -> Accelerator:
         raise PalprobeError("palprobe runs in one process per cell so far; start it without a launcher of several.")
     from accelerate import Accelerator
 
+    if device.startswith("cuda:"):
+        import torch
+
+        torch.cuda.set_device(device)  # accelerate takes the current GPU
     return Accelerator(cpu=device == "cpu")

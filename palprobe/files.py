@@ -133,15 +133,19 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file, on the CPU.
 
     Raises:
-        PalprobeError: the file is cut or is no safetensors file.
+        PalprobeError: the file is not there, is cut, or is no safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         return load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise PalprobeError(
+            f"{path} is not there, though it was written. Delete {path.parent} and train again."
+        ) from error
     except SafetensorError as error:
-        raise PalprobeError(f"{path} is damaged: {error}. Delete it and run the command again.") from error
+        raise PalprobeError(f"{path} is damaged: {error}. Delete {path.parent} and train again.") from error
 
 
 def differences(found: Any, expected: Any, path: str = "") -> list[str]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from palprobe.distributed import check_device, resolve_device
-from palprobe.errors import PalprobeError, UsageError, WeightsError
+from palprobe.errors import PalprobeError, RecipeError, UsageError, WeightsError
 from palprobe.evaluation.results import evaluation_folder, is_evaluated
+from palprobe.files import digest
 from palprobe.integrations import resolve_section
 from palprobe.recipe import Recipe, parse_encoder
-from palprobe.runs import Cell, Places, place_flags, stage_command
+from palprobe.runs import Cell, Places, check_writable, place_flags, section_flags, stage_command
 from palprobe.training.progress import Report
 from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import Example, Split
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from palprobe.features.extraction import Extraction
 
 STAGES = ("extract", "train", "eval")
+SHOWN_FAILURES = 3  # clips that could not be decoded, with the reason; the store lists all
 
 
 class Watcher(Protocol):
@@ -67,6 +69,7 @@ def check_recipe(recipe: Recipe, places: Places) -> Workspace:
     for task in recipe.tasks:
         for fold in workspace.folds(task):
             workspace.splits(task, fold)
+    _check_distinct(workspace)
     if recipe.folds and not any(workspace.task(task).folds for task in recipe.tasks):
         raise UsageError(f"folds {recipe.folds}: no task here has folds ({', '.join(recipe.tasks)}). Leave them out.")
     return workspace
@@ -81,6 +84,35 @@ def _check_encoders(workspace: Workspace) -> None:
             absent.append(str(error))
     if absent:
         raise WeightsError(" | ".join(absent))
+
+
+def _check_distinct(workspace: Workspace) -> None:
+    """The same thing under two spellings would be done, and reported, once."""
+    names: dict[str, str] = {}
+    for task in workspace.recipe.tasks:
+        name = workspace.task(task).name
+        if names.setdefault(name, task) != task:
+            raise UsageError(
+                f"Tasks {names[name]!r} and {task!r} are both called {name!r} in reports. Leave one out, or rename it "
+                "if it is a manifest."
+            )
+    for encoder in workspace.recipe.encoders:
+        identity = digest(workspace.features(encoder))
+        if names.setdefault(identity, encoder) != encoder:
+            raise UsageError(f"Encoders {names[identity]!r} and {encoder!r} are the same one. Leave one out.")
+
+
+def _check_questions(workspace: Workspace) -> None:
+    """Open questions are scored by generation; better known before training than after it."""
+    if workspace.recipe.scoring.method != "likelihood":
+        return
+    for task in workspace.recipe.tasks:
+        for example in workspace.task(task).examples:
+            if not example.choices:
+                raise RecipeError(
+                    f"Task {task!r}: {example.id!r} is an open question, without choices to compare. "
+                    "Add --set scoring.method=generation."
+                )
 
 
 def cells_of(workspace: Workspace) -> list[Cell]:
@@ -116,6 +148,7 @@ def plan_lines(workspace: Workspace, stage: str | None) -> list[str]:
     recipe, places = workspace.recipe, workspace.places
     if "-" in recipe.tasks:
         raise UsageError("--plan needs a manifest file: a task on stdin cannot be read again by the planned commands.")
+    _check_questions(workspace)
     cells = cells_of(workspace)
     lines: dict[str, list[str]] = {
         "extract": [stage_command("extract", cell, recipe, places) for cell in cells],
@@ -130,6 +163,7 @@ def plan_lines(workspace: Workspace, stage: str | None) -> list[str]:
 def _eval_line(workspace: Workspace, cell: Cell) -> str:
     plan, recipe = workspace.plan(cell), workspace.recipe
     words = ["palprobe", "eval", str(plan.run.folder), "--scoring", recipe.scoring.method]
+    words += section_flags(recipe, "scoring", without=("method",))
     return shlex.join([*words, *place_flags("eval", workspace.places)])
 
 
@@ -139,15 +173,20 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
     Raises:
         PalprobeError: what `check_recipe` finds, before any work.
     """
+    check_writable(places.report_folder(recipe), "--out")
+    check_writable(places.runs, "--runs")
     workspace = check_recipe(recipe, places)
+    _check_questions(workspace)
     plans = [workspace.plan(cell) for cell in cells_of(workspace)]
     waiting = [plan for plan in plans if not is_evaluated(plan, split, recipe.scoring)]
+    if waiting:
+        resolve_device(places.device)
     broken = _extract_all(workspace, waiting, watcher)
     results: list[Path] = []
     failures: list[tuple[str, str]] = []
     for number, plan in enumerate(plans, start=1):
-        if plan in waiting and plan.cell.encoder in broken:
-            failures.append((plan.cell.title, broken[plan.cell.encoder]))
+        if plan in waiting and (reason := broken.get((plan.cell.encoder, plan.cell.task))):
+            failures.append((plan.cell.title, reason))
             continue
         try:
             results.append(run_cell(workspace, plan, watcher, split=split, place=f"{number}/{len(plans)}"))
@@ -176,7 +215,8 @@ def train_run(workspace: Workspace, plan: Plan, watcher: Watcher, *, place: str 
     from palprobe.training.train_cell import train_cell
 
     steps, batch = plan.recipe.train.steps, plan.recipe.train.batch_size
-    watcher.stage(f"train {place} {plan.cell.title}".replace("  ", " "), total=steps * batch, unit="clips")
+    title = " ".join(word for word in ("train", place, plan.cell.title) if word)
+    watcher.stage(title, total=steps * batch, unit="clips")
     last = Report(0, steps, math.nan, batch)
 
     def show(report: Report) -> None:
@@ -206,18 +246,25 @@ def extract_features(
         progress=lambda done, _: watcher.advance(done),
         retry_failed=retry_failed,
     )
-    watcher.end(f"{found.encoded} clips encoded, {found.reused} were there, {found.dropped} dropped")
+    shown = "; ".join(f"{name}: {reason}" for name, _, reason in found.failures[:SHOWN_FAILURES])
+    why = f" ({shown}{'; …' if found.dropped > SHOWN_FAILURES else ''})" if shown else ""
+    watcher.end(f"{found.encoded} clips encoded, {found.reused} were there, {found.dropped} dropped{why}")
+    for note in found.notes:
+        watcher.end(f"warning: other clips of these features were made elsewhere ({note})")
     return found
 
 
-def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) -> dict[str, str]:
-    """Extracts for the cells that wait; returns the encoders that failed, with the reason."""
-    broken: dict[str, str] = {}
-    for encoder in dict.fromkeys(plan.cell.encoder for plan in waiting):
-        tasks = list(dict.fromkeys(plan.cell.task for plan in waiting if plan.cell.encoder == encoder))
+def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) -> dict[tuple[str, str], str]:
+    """Extracts for the cells that wait, task by task, as a limit of losses is one of a task.
+
+    Returns:
+        (encoder, task) → reason, where it failed.
+    """
+    broken: dict[tuple[str, str], str] = {}
+    for encoder, task in dict.fromkeys((plan.cell.encoder, plan.cell.task) for plan in waiting):
         try:
-            extract_features(workspace, encoder, tasks, watcher)
+            extract_features(workspace, encoder, [task], watcher)
         except PalprobeError as error:
-            broken[encoder] = str(error)
+            broken[encoder, task] = str(error)
             watcher.end(f"failed: {error}")
     return broken

@@ -1,4 +1,4 @@
-"""Recipes: what a person asks for, validated as one whole, and the grammar of the specs in it (design: grammar)."""
+"""Recipes: what a person asks for, validated as one whole, and the grammar of the specs in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,6 +19,7 @@ from palprobe.registry import near_miss
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
 Trainable = Literal["connector", "lora", "full"]
 LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # what both numpy and torch take
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class TaskSpec:
 
 def split_list(text: str) -> list[str]:
     """Comma-separated names; quote one that holds a comma, as in CSV."""
-    return [name.strip() for name in next(csv.reader(io.StringIO(text), skipinitialspace=True), []) if name.strip()]
+    lines = csv.reader(io.StringIO(text), skipinitialspace=True)
+    return [name.strip() for line in lines for name in line if name.strip()]
 
 
 def parse_encoder(text: str) -> EncoderSpec:
@@ -92,7 +94,7 @@ def parse_task(text: str) -> TaskSpec:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)  # identities are JSON: no infinity
 
 
 class DataSection(Section):
@@ -113,7 +115,7 @@ class StoreSection(Section):
 
 
 class EncoderSection(Section):
-    init_seed: int = Field(0, description="weights of a random: control")
+    init_seed: Seed = Field(0, description="weights of a random: control")
     untrained_window_seconds: float = Field(
         5.0, gt=0, le=30, description="window of an untrained whisper; trained ones keep 30 s"
     )
@@ -121,7 +123,7 @@ class EncoderSection(Section):
 
 class IntegrationSection(Section):
     connector: str | None = Field(
-        None, description="plits: linear | mlp; lal: shared | per_layer; none: the first of these"
+        None, description="plits: mlp | linear; lal: shared | per_layer; none: the first of these"
     )
     layers: str | list[int] = Field("all", description="lal: all, from:k (0-based) or a list of layers")
     positions: Literal["before", "none"] = Field("before", description="lal: rotary positions of the audio keys")
@@ -168,13 +170,13 @@ class ScoringSection(Section):
 class Recipe(Section):
     """Everything that decides a result, and the places, device and format that do not."""
 
-    name: str = Field("compare", pattern=r"^[\w.-]+$", description="folder under results/")
+    name: str = Field("compare", pattern=r"^\w[\w.-]*$", description="folder under results/")
     encoders: list[str] = Field(default_factory=lambda: ["logmel"], min_length=1)
     integrations: list[str] = Field(default_factory=lambda: ["plits", "lal"], min_length=1)
     tasks: list[str] = Field(default_factory=lambda: ["diagnostics"], min_length=1)
     llm: str = "tiny"
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
-    folds: list[int] | None = None
+    seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
+    folds: list[int] | None = Field(None, min_length=1)
     data: DataSection = DataSection()
     store: StoreSection = StoreSection()
     encoder: EncoderSection = EncoderSection()
@@ -182,10 +184,10 @@ class Recipe(Section):
     train: TrainSection = TrainSection()
     scoring: ScoringSection = ScoringSection()
 
-    @field_validator("encoders", "integrations", "tasks", "seeds")
+    @field_validator("encoders", "integrations", "tasks", "seeds", "folds")
     @classmethod
-    def _distinct(cls, value: list[Any]) -> list[Any]:
-        if len(set(value)) < len(value):
+    def _distinct(cls, value: list[Any] | None) -> list[Any] | None:
+        if value is not None and len(set(value)) < len(value):
             raise ValueError("the same entry stands there twice")
         return value
 
@@ -214,7 +216,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
     """YAML 1.2 reading of booleans and floats; one-line errors that name `where`."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that there is not, as 2020-13-45
         raise RecipeError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
 
 
@@ -233,7 +235,7 @@ def load_recipe(
     """
     values: dict[str, Any] = {}
     if source is not None:
-        loaded = parse_yaml(source.read_text(encoding="utf-8"), where=str(source))
+        loaded = parse_yaml(_read_text(source), where=str(source))
         if not isinstance(loaded, dict | None):
             raise RecipeError(f"{source} holds {type(loaded).__name__}, not keys and values. recipes/ has examples.")
         values = loaded or {}
@@ -249,6 +251,13 @@ def load_recipe(
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(_explain(error, source)) from error
+
+
+def _read_text(source: Path) -> str:
+    try:
+        return source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe {source} cannot be read: {error}.") from error
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -277,7 +286,8 @@ def _explain(error: ValidationError, source: Path | None) -> str:
     if first["type"] == "extra_forbidden":
         hint = near_miss(key, _known_keys(Recipe))
         return f"{where}no recipe key is named {key!r}.{hint} `palprobe validate` prints all keys."
-    return f"{where}{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}."
+    hint = " Write [a, b]." if first["type"] == "list_type" else ""
+    return f"{where}{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.{hint}"
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palprobe.errors import IdentityError, UnfinishedError
+from palprobe.errors import IdentityError, UnfinishedError, UsageError
 from palprobe.files import differences, digest, read_json, write_json, write_text
 from palprobe.recipe import Recipe, Trainable, dump_recipe
 
@@ -127,6 +131,15 @@ def run_of(places: Places, identity: dict[str, Any]) -> Run:
     return Run(places.runs / digest(identity)[:RUN_ID_DIGITS], identity)
 
 
+def check_writable(folder: Path, flag: str) -> None:
+    """Raises UsageError unless the folder can be made or written to; hours of work should not end at it."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{flag} {str(folder)!r}: {there} is a file. Give a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{flag} {str(folder)!r}: {there} is not writable. Give another folder.")
+
+
 STAGE_SECTIONS = {
     "extract": ("data", "store", "encoder"),
     "train": ("data", "store", "encoder", "integration", "train"),
@@ -135,17 +148,28 @@ STAGE_SECTIONS = {
 
 def stage_command(stage: str, cell: Cell, recipe: Recipe, places: Places) -> str:
     """The shell line that does one stage of a cell: `extract` or `train`, with every setting that is no default."""
-    words = ["palprobe", stage, "--encoder", cell.encoder, "--data" if stage == "extract" else "--task", cell.task]
-    if stage == "train":
-        words += ["--integration", cell.integration, "--llm", cell.llm, "--seed", str(cell.seed)]
+    words = ["palprobe", stage, "--encoder", cell.encoder]
+    if stage == "extract":
+        words += ["--data", _quoted(cell.task)]
+    else:
+        words += ["--task", cell.task, "--integration", cell.integration, "--llm", cell.llm, "--seed", str(cell.seed)]
         words += [] if cell.fold is None else ["--fold", str(cell.fold)]
-    default = Recipe()
-    for section in STAGE_SECTIONS[stage]:
-        found, usual = getattr(recipe, section).model_dump(), getattr(default, section).model_dump()
-        for key, value in found.items():
-            if value != usual[key]:
-                words += ["--set", f"{section}.{key}={json.dumps(value)}"]
+    words += [word for section in STAGE_SECTIONS[stage] for word in section_flags(recipe, section)]
     return shlex.join([*words, *place_flags(stage, places)])
+
+
+def section_flags(recipe: Recipe, section: str, *, without: Collection[str] = ()) -> list[str]:
+    """`--set` words for each key of a section that is not at its default."""
+    found, usual = getattr(recipe, section).model_dump(), getattr(Recipe(), section).model_dump()
+    changed = [key for key in found if found[key] != usual[key] and key not in without]
+    return [word for key in changed for word in ("--set", f"{section}.{key}={json.dumps(found[key])}")]
+
+
+def _quoted(name: str) -> str:
+    """A name as one entry of a comma-separated list."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([name])
+    return buffer.getvalue()
 
 
 def place_flags(stage: str, places: Places) -> list[str]:

@@ -84,8 +84,8 @@ def score_tree(probe: Probe, tree: Tree, clips: Sequence[Tensor], num_answers: i
     logits = probe(text, probe.context(clips), logits_to_keep=tree.kept)  # (B, kept, V)
     logs = logits.float().log_softmax(-1)
     tokens = logs[:, tree.rows, tree.targets]  # (B, answer tokens)
-    scores = torch.zeros(batch, num_answers, dtype=torch.float64, device=device)
-    return scores.index_add(1, tree.owner.to(device), tokens.double()).cpu()
+    scores = torch.zeros(batch, num_answers, dtype=torch.float64)  # on the CPU: mps has no float64
+    return scores.index_add(1, tree.owner, tokens.cpu().double())
 
 
 def by_likelihood(probe: Probe, examples: Sequence[Example], read: Read, *, batch_size: int) -> list[Prediction]:
@@ -115,7 +115,16 @@ def by_generation(
     """Each example's greedy answer up to a newline; a closed question's answer must be one of its choices.
 
     Text that is no choice (after trimming and ignoring case) is wrong, and counted as invalid.
+
+    Raises:
+        ScoringError: an answer of several lines, which could never be right.
     """
+    for example in examples:
+        if any("\n" in answer for answer in (*example.choices, *example.references)):
+            raise ScoringError(
+                f"{example.id!r} has an answer of several lines, and generated text ends with its first. "
+                "Use --scoring likelihood, or put answers on one line."
+            )
     predictions = []
     for start in range(0, len(examples), batch_size):
         numbers = range(start, min(start + batch_size, len(examples)))
@@ -129,13 +138,15 @@ def by_generation(
 
 
 def parse_answer(example: Example, text: str) -> Prediction:
-    """Strict reading of generated text."""
+    """Strict reading: the first line, trimmed; case counts only where some choices differ by nothing else."""
     answer = text.split("\n")[0].strip()
-    folded = {choice.casefold(): choice for choice in example.choices}
-    valid = answer.casefold() in folded if example.choices else bool(answer)
-    answer = folded.get(answer.casefold(), answer)
-    right = {reference.casefold() for reference in example.references}
-    return _prediction(example, answer, {}, correct=valid and answer.casefold() in right, valid=valid)
+    alike = len({choice.casefold() for choice in example.choices}) < len(example.choices)
+    fold: Callable[[str], str] = str if alike else str.casefold
+    known = {fold(choice): choice for choice in example.choices}
+    valid = fold(answer) in known if example.choices else bool(answer)
+    answer = known.get(fold(answer), answer)
+    right = {fold(reference) for reference in example.references}
+    return _prediction(example, answer, {}, correct=valid and fold(answer) in right, valid=valid)
 
 
 def _best_choice(example: Example, scores: Sequence[float]) -> Prediction:

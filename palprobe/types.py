@@ -128,6 +128,8 @@ class LLMShape:
 class Integration(Protocol):
     """A trainable map from features to an `AudioContext`; a torch module built from the shapes of both sides."""
 
+    buckets_by: str  # what a batch should have alike: "text", or "audio and text" where audio goes through every layer
+
     def __call__(self, features: Tensor, mask: Tensor) -> AudioContext:
         """(B, T, D) standardised features and their (B, T) mask → what the LLM is shown."""
         ...

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from conftest import SAMPLE_RATE, write_tone
 
 from palprobe.cli import main
+from palprobe.files import save_tensors
 
 QUICK = ["--set", "train.steps=2", "--set", "train.batch_size=4", "--set", "data.validation_fraction=0.2"]
 
@@ -81,7 +83,9 @@ def test_unknown_names_name_the_nearest(refused):
         (["list", "encoder"], "Did you mean 'encoders'?"),
         (["compare", "--format", "xlsx"], "choose one of table, csv, json, markdown"),
         (["compare", "--device", "gpu"], "choose one of auto, cpu, cuda, mps"),
+        (["compare", "--device", "cuda:first"], "choose one of auto, cpu, cuda, mps"),
         (["compare", "--seeds", "0;1"], "--seeds 0,1,2"),
+        (["validate", "demo", "--recipe", "smoke"], "give one"),
         (["compare", "--plan=trian"], "choose one of extract, train, eval"),
         (["extract", "--encoder", "logmel@6", "--data", "diagnostics"], "layers"),
     ):
@@ -93,7 +97,7 @@ def test_weights_that_are_not_there(refused):
     line = refused("compare", "--encoders", "whisper:tiny,whisper:base", code=1, texts=["random:whisper:tiny"])
     assert "hf download openai/whisper-tiny" in line and "hf download openai/whisper-base" in line
     refused("compare", "--llm", "some-org/some-llm", code=1, texts=["hf download some-org/some-llm", "--llm tiny"])
-    refused("compare", "--llm", "no such/thing", code=1, texts=["neither a local folder nor a hub id"])
+    refused("compare", "--llm", "no such/thing", code=1, texts=["is no hub id", "--llm tiny"])
     assert not list(Path.cwd().glob("runs*")) and not list(Path.cwd().glob("results*"))
 
 
@@ -102,7 +106,35 @@ def test_wrong_recipe_key_and_file(refused):
     Path("r.yaml").write_text("train: {stepz: 3}\n")
     refused("compare", "--recipe", "r.yaml", code=1, texts=["r.yaml", "'train.stepz'", "Did you mean 'train.steps'?"])
     refused("compare", "--recipe", "demoo", code=1, texts=["Did you mean 'demo'?"])
-    refused("compare", "--set", "integration.connector=mpl", code=1, texts=["plits has linear, mlp"])
+    refused("compare", "--set", "integration.connector=mpl", code=1, texts=["plits has mlp, linear"])
+
+
+def test_the_same_thing_twice(refused):
+    """An encoder under two spellings, or two manifests of one name, are refused before any work."""
+    path = manifest(plain_rows())
+    Path("other").mkdir()
+    other = shutil.copy(path, "other")
+    for wav in Path.cwd().glob("*.wav"):
+        shutil.copy(wav, "other")
+    refused("compare", "--tasks", f"{path},{other}", code=2, texts=["both called 'rows.csv'"])
+    refused("compare", "--tasks", path, "--encoders", "logmel,logmel@last", code=2, texts=["are the same one"])
+    refused("compare", "--tasks", path, "--folds", "1,1", code=1, texts=["the same entry stands there twice"])
+    assert not Path("runs").exists()
+
+
+def test_places_that_cannot_be_written_to(refused):
+    """A file where a folder is to be made is told before the work, or in one line when it is met."""
+    path = manifest(plain_rows())
+    refused("compare", "--tasks", path, "--out", "0.wav", code=2, texts=["--out '0.wav'", "is a file"])
+    refused("compare", "--tasks", path, "--runs", "0.wav/runs", code=2, texts=["0.wav is a file"])
+    refused("compare", "--tasks", path, "--store", "0.wav", code=1, texts=["0.wav", "Check paths, permissions"])
+
+
+def test_open_questions_are_not_trained_for_likelihood(refused):
+    """Questions without choices are told from the start how they are scored."""
+    columns = "id,audio,answer,split,group"
+    path = manifest(plain_rows(), columns=columns)
+    refused("compare", "--tasks", path, *QUICK, code=1, texts=["'r0' is an open question", "scoring.method=generation"])
 
 
 def test_missing_audio_file(refused, palprobe):
@@ -127,7 +159,7 @@ def test_undecodable_audio_is_counted_and_limited(refused, palprobe):
     assert code == 1 and "of 12 clips cannot be decoded" in err and "data.max_dropped" in err and out == ""
     code, out, err = palprobe("compare", "--tasks", path, "--set", "data.max_dropped=0.5", *QUICK)
     assert code == 0, err
-    assert "3 dropped" in err
+    assert "3 dropped (r1: " in err and " clips/s)" in err
     failures = [
         json.loads(line) for path in Path("features").rglob("failed*.jsonl") for line in path.read_text().splitlines()
     ]
@@ -183,6 +215,9 @@ def test_train_and_eval_without_features_give_the_command(refused, palprobe, tra
     refused("eval", run, code=1, texts=["palprobe extract --encoder logmel --data rows.csv"])
     assert palprobe(*line.split("Run: palprobe ")[1].split())[0] == 0
     assert palprobe("eval", run)[0] == 0
+    Path("mine.py").write_text("class Mine:\n    pass\n")
+    mine = ["--encoder", "mine.py:Mine", "--task", path]
+    refused("train", *mine, code=1, texts=["Run: palprobe extract --encoder mine.py:Mine --data rows.csv"])
 
 
 def test_a_run_that_is_not_finished(refused, trained):
@@ -192,6 +227,71 @@ def test_a_run_that_is_not_finished(refused, trained):
     refused("eval", run, code=1, texts=["not finished", "palprobe train"])
     refused("report", "runs", code=1, texts=["runs"])
     refused("eval", "no-such-run", code=1, texts=["no run folder"])
+
+
+def test_a_run_by_any_path(palprobe, trained, monkeypatch):
+    """A run is found as `.`, with a slash behind it, and once where it is named twice."""
+    path, run = trained
+    code, rows, err = palprobe("eval", f"{run}/", run, run.resolve())
+    assert code == 0, err
+    for name in (path, *Path().glob("*.wav"), "features"):
+        (run / name).symlink_to(Path(name).resolve())  # the recipe's paths count from the working directory
+    monkeypatch.chdir(run)
+    code, out, err = palprobe("eval", ".")
+    assert code == 0, err
+    assert out == rows
+
+
+def test_several_runs_of_which_one_fails(palprobe, trained):
+    """The others are printed; the failure is told, and exit code 3 says so."""
+    _, run = trained
+    code, out, err = palprobe("eval", run, "no-such-run")
+    assert code == 3
+    assert out.count("\n") > 1 and "palprobe: no-such-run is no run folder" in err
+
+
+def test_damaged_results_and_probes(refused, palprobe, trained):
+    """A result, a probe file or a recipe that is cut, empty or gone is named, with what to do."""
+    _, run = trained
+    assert palprobe("eval", run)[0] == 0
+    result = run / "eval" / "test-likelihood" / "result.json"
+    result.write_text("{}")
+    refused("eval", run, code=1, texts=["result.json is damaged", "Delete it"])
+    result.unlink()
+    content = (run / "probe.safetensors").read_bytes()
+    (run / "probe.safetensors").write_bytes(content[:-100])
+    refused("eval", run, code=1, texts=["probe.safetensors is damaged", "train again"])
+    save_tensors(run / "probe.safetensors", {"standardise.mean": torch.zeros(3)})
+    refused("eval", run, code=1, texts=["does not fit its model", "train again"])
+    (run / "probe.safetensors").unlink()
+    refused("eval", run, code=1, texts=["probe.safetensors is not there", "train again"])
+    (run / "recipe.yaml").write_text("train: [\n")
+    refused("eval", run, code=1, texts=["recipe.yaml is no valid YAML"])
+
+
+def test_train_keeps_what_the_recipe_says(refused, palprobe):
+    """Flags that are not given leave the recipe's integration and seed alone; several of them are not chosen from."""
+    path = manifest(plain_rows())
+    assert palprobe("extract", "--encoder", "logmel", "--data", path)[0] == 0
+    cell = ["--encoder", "logmel", "--task", path, *QUICK]
+    code, out, err = palprobe("train", *cell, "--set", "integrations=[lal]", "--set", "seeds=[3]")
+    assert code == 0, err
+    identity = json.loads((Path(out.strip()) / "identity.json").read_text())
+    assert (identity["integration"]["name"], identity["seed"]) == ("lal", 3)
+    refused("train", *cell, "--set", "seeds=[1,2]", code=2, texts=["choose one with --seed"])
+    assert not (Path(out.strip()) / "resume" / "state.safetensors").exists()
+
+
+def test_interruption_is_told(palprobe, monkeypatch):
+    """Ctrl-C ends with a sentence and the exit code that shells know, without a traceback."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("palprobe.grid.run_grid", interrupt)
+    code, out, err = palprobe("compare")
+    assert (code, out) == (130, "")
+    assert err.startswith("palprobe: interrupted; what is finished is kept") and err.count("\n") == 1
 
 
 def test_an_output_folder_of_another_identity(refused, trained):
@@ -238,6 +338,11 @@ def test_names_from_strangers_reach_the_screen_harmless(palprobe):
     code, out, err = palprobe("compare", "--tasks", manifest(rows), *QUICK)
     assert code == 1
     assert "\x1b" not in out + err and "\x07" not in out + err
+    Path("1.wav").write_bytes(b"no audio")
+    rows[0] = (rows[0][0], "1.wav", *rows[0][2:])
+    code, out, err = palprobe("compare", "--tasks", manifest(rows), "--set", "data.max_dropped=0", *QUICK)
+    assert code == 1 and "cannot be decoded" in err
+    assert "\x1b" not in out + err and "\x07" not in out + err
 
 
 def test_a_recipe_with_every_key_is_valid(palprobe):
@@ -247,3 +352,15 @@ def test_a_recipe_with_every_key_is_valid(palprobe):
     printed = yaml.safe_load(out)
     assert printed["train"]["steps"] == 9 and printed["integration"]["layers"] == "all"
     assert "tokens of the answer" in out
+
+
+def test_one_cell_with_two_settings(refused, palprobe, trained):
+    """Rows of both runs can be appended to a board; a report that could only mix them is refused."""
+    path, run = trained
+    code, out, err = palprobe("train", "--encoder", "logmel", "--task", path, *QUICK, "--set", "train.steps=3")
+    assert code == 0, err
+    other = out.strip()
+    code, out, err = palprobe("eval", run, other, "--no-header")
+    assert code == 0, err
+    assert sorted({line.split(",")[-1] for line in out.splitlines()}) == sorted([run.name, Path(other).name])
+    refused("report", "runs", code=1, texts=["trained with other settings", "palprobe eval"])

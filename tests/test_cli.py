@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from palprobe.recipe import load_recipe, split_list
+from palprobe.runs import Cell, Places, section_flags, stage_command
+
 SMALL = ("train.steps=12", "train.batch_size=8", "data.validation_fraction=0.2")
 
 
@@ -82,7 +85,7 @@ def test_all_commands_one_after_the_other(tones, tmp_path):
 def test_planned_lines_in_any_order_then_compare(tones):
     """Lines of each stage run in reverse give the scores of a plain compare, which then has nothing to do."""
     asked = ["compare", "--encoders", "logmel", "--integrations", "lal,plits", "--folds", "0,1", "--tasks", tones]
-    asked += settings()
+    asked += settings("scoring.bootstrap_draws=300")
     whole = palprobe(*asked, "--store", "whole/features", "--runs", "whole/runs", "--out", "whole/results").stdout
     for stage in ("extract", "train", "eval"):
         lines = palprobe(*asked, f"--plan={stage}").stdout.splitlines()
@@ -133,6 +136,17 @@ def test_a_user_encoder_is_trained_without_being_loaded(tones):
     cell = ["--encoder", "mine.py:Mine", "--task", tones, "--fold", "1", *settings()]
     run = palprobe("train", *cell, CLOSED="1").stdout.strip()
     assert rows_of(palprobe("eval", run, CLOSED="1").stdout)[0]["encoder"] == "mine.py:Mine"
+
+
+def test_planned_lines_hold_every_setting():
+    """What is not at its default is in the lines, scoring too; a name with a comma stays one name."""
+    recipe = load_recipe(settings=["scoring.bootstrap_draws=300", "train.steps=7", "data.limit=4"])
+    cell = Cell("logmel", "lal", "tiny", "esc50=/a,b", 0, 1)
+    line = shlex.split(stage_command("extract", cell, recipe, Places()))
+    assert split_list(line[line.index("--data") + 1]) == ["esc50=/a,b"]
+    assert "data.limit=4" in line and "train.steps=7" not in line
+    assert "train.steps=7" in shlex.split(stage_command("train", cell, recipe, Places()))
+    assert section_flags(recipe, "scoring") == ["--set", "scoring.bootstrap_draws=300"]
 
 
 def test_help_is_quick_and_shows_every_command():

@@ -89,7 +89,7 @@ def test_weights_in_the_hub_cache_are_used(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(hf.SHAPES, "tiny", shape)  # the saved one is smaller than the published one
     spec = parse_encoder("whisper:tiny")
     assert load_encoder(spec, SECTION).dim == 32
-    assert hf.Whisper.describe(spec, SECTION) == {"weights": "openai/whisper-tiny", "revision": revision}
+    assert hf.Whisper.origin(spec, SECTION) == {"weights": "openai/whisper-tiny", "revision": revision}
 
 
 def edit_config(folder: Path, **changes: object) -> None:

@@ -82,6 +82,15 @@ def test_precedence(tmp_path):
         ("name=../up", "name = '../up'"),
         ("train.steps={a", "is no valid YAML"),
         ("train.learning_rate=.nan", "train.learning_rate = nan"),
+        ("train.gradient_clip=.inf", "train.gradient_clip = inf"),
+        ("train.learning_rate=1e999", "train.learning_rate = inf"),
+        ("seeds=[-1]", "seeds.0 = -1"),
+        ("seeds=[9223372036854775808]", "seeds.0 = 9223372036854775808"),
+        ("folds=[]", "folds = []"),
+        ("folds=[1, 1]", "the same entry stands there twice"),
+        ("encoders=logmel", "Write [a, b]."),
+        ("name=..", "name = '..'"),
+        ("llm=2020-13-45", "--set llm is no valid YAML"),
     ],
 )
 def test_wrong_values_name_their_key(setting, message):
@@ -96,6 +105,14 @@ def test_setting_without_value_is_a_usage_error():
     """`--set train.steps` says how it is written."""
     with pytest.raises(UsageError, match="has no '='"):
         load_recipe(settings=["train.steps"])
+
+
+def test_a_recipe_that_cannot_be_read(tmp_path):
+    """A file of another encoding is refused by name, not with a traceback."""
+    path = tmp_path / "r.yaml"
+    path.write_bytes(b"llm: caf\xe9\n")
+    with pytest.raises(RecipeError, match=r"r\.yaml cannot be read: .*utf-8"):
+        load_recipe(path)
 
 
 def test_a_recipe_that_is_a_list(tmp_path):

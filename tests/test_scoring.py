@@ -174,6 +174,7 @@ def test_generation_reads_what_greedy_decoding_writes(probe):
 
 
 CLOSED = example(0, ("animal?", ("dog", "Cat", "sea lion")))
+CASED = example(0, ("who?", ("us", "US")))  # choices that differ by case alone
 OPEN = example(0, choices=(), references=("a dog", "dog barking"))
 
 
@@ -188,6 +189,9 @@ OPEN = example(0, choices=(), references=("a dog", "dog barking"))
         (CLOSED, "a dog", "a dog", False, False),
         (CLOSED, "", "", False, False),
         (CLOSED, "\ndog", "", False, False),
+        (CASED, "us", "us", True, True),
+        (CASED, "US", "US", False, True),
+        (CASED, "Us", "Us", False, False),
         (OPEN, "A dog", "A dog", True, True),
         (OPEN, "Dog barking\n", "Dog barking", True, True),
         (OPEN, "a cat", "a cat", False, True),
@@ -199,3 +203,10 @@ def test_generated_text_is_read_strictly(question, text, answer, correct, valid)
     prediction = parse_answer(question, text)
     assert (prediction.prediction, prediction.correct, prediction.valid) == (answer, correct, valid)
     assert prediction.scores == {}
+
+
+def test_answers_of_several_lines_are_not_generated(probe):
+    """Generated text ends with its first line, so an answer of two would be wrong for ever: refused by id."""
+    two = example(0, ("which?", ("dog\nbark", "cat")))
+    with pytest.raises(ScoringError, match=f"{two.id!r} has an answer of several lines"):
+        by_generation(probe, [two], Reading(), batch_size=1, max_new_tokens=2)

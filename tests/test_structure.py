@@ -13,6 +13,7 @@ ORDER = [
     "types",
     "registry",
     "files",
+    "hub",
     "recipe",
     "runs",
     "distributed",
@@ -42,6 +43,7 @@ HOMES = {
     "transformers": {"encoders", "llm"},
     "peft": {"llm"},
     "accelerate": {"distributed", "training"},  # training names its type
+    "huggingface_hub": {"hub"},
     "safetensors": {"files", "encoders", "features"},  # features and encoders read headers only
     "matplotlib": {"report"},
     "jinja2": {"report"},

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from palprobe.errors import PalprobeError, TrainingError
+from palprobe.errors import PalprobeError, TrainingError, WeightsError
 from palprobe.features.extraction import extract
 from palprobe.files import load_tensors
 from palprobe.llm import find_llm, load_llm
@@ -40,6 +41,9 @@ class Prefix(nn.Module):
 
     def forward(self, features, mask):
         return AudioContext(prefix=self.map(features), prefix_mask=mask)
+
+    def num_tokens(self, num_features):
+        return num_features
 
 
 def make_probe(integration=None, seed=0):
@@ -101,6 +105,23 @@ def test_a_run_that_was_cut_off_resumes_exactly(step):
     go("cut")
     assert same(tensors_of("whole"), tensors_of("cut"))
     assert log_of("whole") == log_of("cut")
+
+
+def test_a_parameter_that_no_gradient_reaches_is_saved_and_resumed():
+    """A layer that is trainable and unused has no optimiser state; checkpoints work without it."""
+
+    def with_spare():
+        probe = make_probe()
+        probe.integration.spare = nn.Parameter(torch.ones(2, 2))
+        return probe
+
+    go("cut", probe=with_spare(), section=SECTION)
+    go("again", probe=with_spare(), section=SECTION)
+    shutil.copytree(checkpoint_path(Path("cut")).parent, checkpoint_path(Path("half")).parent)
+    go("half", probe=with_spare())
+    assert same(tensors_of("half"), tensors_of("again"))
+    with pytest.raises(WeightsError, match=r"integration\.spare is missing, unknown or of another shape"):
+        make_probe().load_trained_state(tensors_of("cut"))
 
 
 def test_interruption_finishes_the_step_and_saves_it():

@@ -10,8 +10,6 @@ import typer
 from palprobe.cli import options
 from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
 
-SOME_CELLS_FAILED = 3
-
 
 def compare(
     encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between.")] = None,
@@ -60,7 +58,7 @@ def compare(
         typer.echo("\n".join(plan_lines(workspace, None if plan == "all" else plan)))
         return
 
-    from palprobe.cli.output import print_results
+    from palprobe.cli.output import end_with, print_results
     from palprobe.cli.progress import Watching, say
     from palprobe.grid import run_grid
     from palprobe.report.forms import write_report
@@ -73,10 +71,7 @@ def compare(
         write_report(results, places.report_folder(chosen))
         print_results(results, form, header=header, width=options.columns())
         say(f"Report: {places.report_folder(chosen)}")
-    for title, message in outcome.failures:
-        say(f"palprobe: {title} failed: {message}")
-    if outcome.failures:
-        raise typer.Exit(SOME_CELLS_FAILED if results else 1)
+    end_with([f"{title} failed: {message}" for title, message in outcome.failures], some=bool(results))
 
 
 def report(
@@ -90,11 +85,12 @@ def report(
     Example: palprobe report runs --format markdown > report.md
     """
     from palprobe.cli.output import print_results
+    from palprobe.cli.progress import say
     from palprobe.report.forms import write_report
     from palprobe.report.results import find_results
 
     form = options.chosen_format(format_)
-    found = find_results(results)
+    found = find_results(results, on_unfinished=say)
     if out is not None:
         write_report(found, out)
     print_results(found, form, header=header, width=options.columns())

@@ -9,7 +9,7 @@ import typer
 
 from palprobe.cli import options
 from palprobe.cli.options import DataRoot, Device, RecipeFile, Settings, Store
-from palprobe.errors import UnknownNameError
+from palprobe.errors import UnknownNameError, UsageError
 
 KINDS = ("encoders", "integrations", "tasks", "llms", "metrics", "recipes")
 
@@ -59,6 +59,8 @@ def validate(
     from palprobe.llm.preview import preview
     from palprobe.recipe import dump_recipe
 
+    if source is not None and recipe is not None:
+        raise UsageError(f"Two recipes are given, {source!r} and --recipe {recipe!r}; give one.")
     chosen = options.recipe_from(source or recipe, set_, {})
     workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
     typer.echo(dump_recipe(chosen), nl=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,8 +107,18 @@ def numbers(text: str | None, option: str) -> list[int] | None:
         raise UsageError(f"{option} {text!r}: give whole numbers with commas between, e.g. {option} 0,1,2.") from error
 
 
-def columns() -> int:
-    """Width for tables: the terminal's, or COLUMNS."""
-    import shutil
+def only(recipe: Recipe, key: str, option: str) -> Any:
+    """The one entry of a list in the recipe; of a default list, the first.
 
-    return int(os.environ.get("COLUMNS") or shutil.get_terminal_size((120, 24)).columns)
+    Raises:
+        UsageError: the recipe names several.
+    """
+    values = getattr(recipe, key)
+    if len(values) > 1 and key in recipe.model_fields_set:
+        raise UsageError(f"The recipe's {key} are several ({', '.join(map(str, values))}): choose one with {option}.")
+    return values[0]
+
+
+def columns() -> int:
+    """Width for tables: COLUMNS, or the terminal's."""
+    return shutil.get_terminal_size((120, 24)).columns

@@ -1,4 +1,4 @@
-"""Results on stdout."""
+"""Results on stdout, failures on stderr, and what the exit code says of both."""
 
 from __future__ import annotations
 
@@ -6,16 +6,37 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+import typer
+
 if TYPE_CHECKING:
     from palprobe.report.forms import Form
     from palprobe.report.results import EvalResult
 
+SOME_FAILED = 3
 
-def print_results(results: Sequence[EvalResult], form: str, *, header: bool, width: int) -> None:
+
+def end_with(failures: Sequence[str], *, some: bool) -> None:
+    """Ends the command with a line for each failure, if there are any.
+
+    Args:
+        failures: what failed and why.
+        some: whether the rest was done.
+    """
+    from palprobe.cli.progress import say
+
+    for message in failures:
+        say(f"palprobe: {message}")
+    if failures:
+        raise typer.Exit(SOME_FAILED if some else 1)
+
+
+def print_results(
+    results: Sequence[EvalResult], form: str, *, header: bool, width: int, aggregate: bool = True
+) -> None:
     """A table drawn for the terminal's width, or CSV, JSON or Markdown as it is."""
     from palprobe.report.forms import render
 
-    drawn = render(results, cast("Form", form), header=header, width=width)
+    drawn = render(results, cast("Form", form), header=header, width=width, aggregate=aggregate)
     if isinstance(drawn, str):
         sys.stdout.write(drawn)
         return

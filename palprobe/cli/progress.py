@@ -8,6 +8,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from palprobe.report.text import visible
+
 
 class Watching:
     """A `grid.Watcher` for people and for logs; use it in a `with`."""
@@ -19,7 +21,7 @@ class Watching:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]} {task.fields[rate]} {task.fields[detail]}", markup=False),
+            TextColumn("{task.fields[rate]} {task.fields[detail]}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
@@ -39,7 +41,7 @@ class Watching:
         self._title, self._unit, self._started, self._first, self._done = title, unit, time.perf_counter(), -1, 0
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(title, total=total, unit=unit, rate="", detail="")
+        self._task = self._progress.add_task(title, total=total, rate="", detail="")
 
     def advance(self, done: int, detail: str = "") -> None:
         if self._first < 0:  # a resumed run begins in the middle; its first report starts the clock's count
@@ -50,14 +52,14 @@ class Watching:
 
     def end(self, note: str) -> None:
         seconds = time.perf_counter() - self._started
-        rate = f", {self._rate()} {self._unit}" if self._rate() else ""
-        self._console.print(f"{self._title}: {note} ({seconds:.1f} s{rate})", markup=False)
+        rate = f", {self._rate()}" if self._rate() else ""
+        self._console.print(visible(f"{self._title}: {note} ({seconds:.1f} s{rate})"), markup=False)
 
     def _rate(self) -> str:
         elapsed, clips = time.perf_counter() - self._started, self._done - max(0, self._first)
-        return f"{clips / elapsed:.0f}/s" if clips > 0 and elapsed > 0 else ""
+        return f"{clips / elapsed:.0f} {self._unit}/s" if clips > 0 and elapsed > 0 else ""
 
 
 def say(message: str) -> None:
     """One line on stderr."""
-    print(message, file=sys.stderr)  # noqa: T201 - this is where palprobe prints
+    print(visible(message), file=sys.stderr)  # noqa: T201 - this is where palprobe prints

@@ -9,7 +9,7 @@ import typer
 
 from palprobe.cli import options
 from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
-from palprobe.errors import UsageError
+from palprobe.errors import PalprobeError, UsageError
 
 
 def extract(
@@ -41,9 +41,9 @@ def extract(
 def train(
     encoder: Annotated[str, typer.Option(help="Whose features to train on.")],
     task: Annotated[str, typer.Option(help="NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
-    integration: Annotated[str, typer.Option(help="plits or lal.")] = "plits",
+    integration: Annotated[str | None, typer.Option(help="plits (if not given) or lal.")] = None,
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights, order and masks.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of initial weights, order and masks; 0 if not given.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,
     store: Store = Path("features"),
     runs: Runs = Path("runs"),
@@ -65,16 +65,24 @@ def train(
     flags = {
         "encoders": [encoder],
         "tasks": [task],
-        "integrations": [integration],
+        "integrations": None if integration is None else [integration],
         "llm": llm,
-        "seeds": [seed],
+        "seeds": None if seed is None else [seed],
         "folds": None if fold is None else [fold],
         "data.allow_missing": allow_missing,
     }
     chosen = options.recipe_from(recipe, set_, flags)
     places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
     workspace = Workspace(chosen, places)
-    plan = workspace.plan(Cell(encoder, integration, chosen.llm, task, seed, fold))
+    cell = Cell(
+        encoder,
+        options.only(chosen, "integrations", "--integration"),
+        chosen.llm,
+        task,
+        options.only(chosen, "seeds", "--seed"),
+        None if chosen.folds is None else options.only(chosen, "folds", "--fold"),
+    )
+    plan = workspace.plan(cell)
     with Watching() as watcher:
         train_run(workspace, plan, watcher)
     typer.echo(plan.run.folder)
@@ -95,7 +103,7 @@ def evaluate(
 
     Example: palprobe eval runs/* --no-header >> board.csv
     """
-    from palprobe.cli.output import print_results
+    from palprobe.cli.output import end_with, print_results
     from palprobe.evaluation.evaluate import evaluate as evaluate_run
     from palprobe.report.results import read_result
     from palprobe.training.reopen import reopen
@@ -103,10 +111,18 @@ def evaluate(
     form = options.chosen_format(format_)
     if split not in ("test", "validation"):
         raise UsageError(f"--split {split!r}: choose test or validation; training items are not scored.")
-    results = []
-    for folder in run:
-        settings = [*(set_ or []), *([] if scoring is None else [f"scoring.method={scoring}"])]
-        places = options.places_from(store=store, runs=folder.parent, data_root=data_root, device=device)
-        workspace, plan = reopen(folder, places, settings)
-        results.append(read_result(evaluate_run(workspace, plan, split, workspace.recipe.scoring)))  # type: ignore[arg-type]
-    print_results(results, form, header=header, width=options.columns())
+    settings = [*(set_ or []), *([] if scoring is None else [f"scoring.method={scoring}"])]
+    results, failures = [], []
+    for folder in {path.resolve(): path for path in run}.values():
+        try:
+            # Resolved, or "." would have no parent.
+            places = options.places_from(store=store, runs=folder.resolve().parent, data_root=data_root, device=device)
+            workspace, plan = reopen(folder, places, settings)
+            results.append(read_result(evaluate_run(workspace, plan, split, workspace.recipe.scoring)))  # type: ignore[arg-type]
+        except PalprobeError as error:
+            if len(run) == 1 or isinstance(error, UsageError):
+                raise
+            failures.append(str(error))
+    if results:
+        print_results(results, form, header=header, width=options.columns(), aggregate=False)
+    end_with(failures, some=bool(results))

@@ -20,10 +20,14 @@ ENCODERS = Registry(
 
 
 class EncoderPart(Protocol):
-    """What a registered class offers; both raise UsageError or WeightsError if the spec cannot work."""
+    """What a registered class offers; all raise UsageError or WeightsError if the spec cannot work."""
 
     def identify(self, spec: EncoderSpec, section: EncoderSection) -> dict[str, Any]:
         """Everything that decides the output, as JSON, without loading weights into memory."""
+        ...
+
+    def origin(self, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:
+        """Where the weights come from (folder; hub id and revision): told in results, no part of the identity."""
         ...
 
     def load(self, spec: EncoderSpec, section: EncoderSection, *, device: str) -> Encoder: ...
@@ -39,6 +43,15 @@ def identify(spec: EncoderSpec, section: EncoderSection) -> dict[str, Any]:
         EncoderError: a user's class cannot be made.
     """
     return _part(spec).identify(spec, section)
+
+
+def origin(spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:
+    """Where an encoder's weights come from, for people: no part of the identity.
+
+    Raises:
+        as `identify`.
+    """
+    return _part(spec).origin(spec, section)
 
 
 def load_encoder(spec: EncoderSpec, section: EncoderSection, *, device: str = "cpu") -> Encoder:

@@ -85,6 +85,10 @@ class UserEncoder:
         }
 
     @classmethod
+    def origin(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:  # noqa: ARG003 - nothing to choose
+        return {"weights": f"made by {_existing(spec)}"}
+
+    @classmethod
     def load(cls, spec: EncoderSpec, section: EncoderSection, *, device: str) -> UserEncoder:
         path = _existing(spec)
         return cls(_make(spec, section, path), path, device=device)

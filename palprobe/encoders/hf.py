@@ -97,8 +97,7 @@ class Whisper:
         }
 
     @classmethod
-    def describe(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:
-        """Where the weights come from: told in results, no part of the identity."""
+    def origin(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:
         folder, _ = _resolve(spec, section)
         if folder is None:
             return {"weights": "untrained"}

@@ -49,6 +49,10 @@ class StackedFrames:
         return {"name": cls.NAME, "version": cls.VERSION, "sample_rate": SAMPLE_RATE, **frames, **cls.SETTINGS}
 
     @classmethod
+    def origin(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:  # noqa: ARG003 - nothing to load
+        return {"weights": "none"}
+
+    @classmethod
     def load(cls, spec: EncoderSpec, section: EncoderSection, *, device: str) -> Self:
         cls.identify(spec, section)
         return cls(device)

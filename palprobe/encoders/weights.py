@@ -8,6 +8,7 @@ from typing import Any
 
 from palprobe.errors import PalprobeError, WeightsError
 from palprobe.files import read_json, sha256_of
+from palprobe.hub import snapshot
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS_INDEX = "model.safetensors.index.json"
@@ -30,24 +31,17 @@ def find_folder(path: str | None, *, hub_id: str, control: str) -> Path:
         if not folder.is_dir():
             raise WeightsError(f"No folder {path!r}. Expected one with config.json and {WEIGHTS_FILE}.")
         return folder
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # the base of its HTTP library's errors
-
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES, local_files_only=True))
-        if (folder / WEIGHTS_FILE).is_file() or (folder / SHARDS_INDEX).is_file():
-            return folder
-    except OSError:  # not in the cache, or half of it
-        pass
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))  # fails at once where HF_HUB_OFFLINE is set
-    except (HTTPError, OSError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]  # the hub's messages go on for a paragraph
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0].rstrip(".")
+        return snapshot(hub_id, HUB_FILES, is_whole=_has_weights)
+    except WeightsError as error:
         raise WeightsError(
-            f"{WEIGHTS_FILE} of {hub_id} is not in the local cache and cannot be downloaded ({reason}). "
+            f"{WEIGHTS_FILE} of {hub_id} is not in the local cache and cannot be downloaded ({error}). "
             f"Run `hf download {hub_id}` where there is a network, or take the control {control}."
         ) from error
+
+
+def _has_weights(folder: Path) -> bool:
+    return (folder / WEIGHTS_FILE).is_file() or (folder / SHARDS_INDEX).is_file()
 
 
 def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:

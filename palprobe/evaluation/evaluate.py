@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from importlib import metadata
@@ -21,10 +22,15 @@ from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
 from palprobe.recipe import ScoringSection, parse_encoder
 from palprobe.training.cost import Meter
+from palprobe.training.probe import Probe
 from palprobe.training.train_cell import load_probe
 from palprobe.training.workspace import Plan, Usable, Workspace
 from palprobe.types import Prediction, Score, Split
 
+READING = {
+    "likelihood": {"normaliser": "none", "decoding": "none: log likelihood of every choice, its end included"},
+    "generation": {"normaliser": "trim and ignore case", "decoding": "greedy, to the first newline"},
+}
 RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr")
 
 
@@ -49,7 +55,8 @@ def evaluate(workspace: Workspace, plan: Plan, split: Split, section: ScoringSec
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
     device = resolve_device(workspace.places.device)
     meter = Meter(device)
-    predictions = predict(plan, store, usable, section, device)
+    probe = load_probe(plan, dim=store.dim, device=device)
+    predictions = predict(probe, store, usable, section)
     scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws)
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
@@ -57,16 +64,16 @@ def evaluate(workspace: Workspace, plan: Plan, split: Split, section: ScoringSec
         "identity": identity,
         "split": split,
         "scoring": section.method,
+        **READING[section.method],
         "device": device,
-        "cost": _cost(store, usable, plan, training) | {"eval_seconds": round(meter.seconds, 3)},
+        "cost": _cost(probe, store, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write_json(folder / "result.json", result)
     return folder
 
 
-def predict(plan: Plan, store: FeatureStore, usable: Usable, section: ScoringSection, device: str) -> list[Prediction]:
+def predict(probe: Probe, store: FeatureStore, usable: Usable, section: ScoringSection) -> list[Prediction]:
     """One prediction for each usable example, in order."""
-    probe = load_probe(plan, dim=store.dim, device=device)
 
     def read(numbers: Sequence[int]) -> list[Tensor]:
         return store.get_many([usable.keys[number] for number in numbers])
@@ -97,10 +104,9 @@ def _result(plan: Plan, store: FeatureStore, usable: Usable, scores: Sequence[Sc
         "citation": plan.task.citation,
         "versions": {name: metadata.version(name) for name in RECORDED_VERSIONS},
         "commit": _commit(),
+        "llm_revision": plan.llm.revision,
         "template": TEMPLATE,
         "prompt": usable.examples[0].prompt,
-        "normaliser": "trim and ignore case",
-        "decoding": "greedy, to the first newline",
         "counts": {
             "found": usable.counts.found,
             "missing": usable.counts.missing,
@@ -108,16 +114,16 @@ def _result(plan: Plan, store: FeatureStore, usable: Usable, scores: Sequence[Sc
             "used": usable.counts.used,
             "padded": usable.counts.padded,
         },
-        "encoder_kind": store.kind,
+        "features": dict(store.info),
         "scores": [_score(score) for score in scores],
     }
 
 
-def _cost(store: FeatureStore, usable: Usable, plan: Plan, training: dict[str, Any]) -> dict[str, Any]:
-    tokens = [-(-store.num_tokens(key) // plan.integration.pool) for key in usable.keys]
+def _cost(probe: Probe, store: FeatureStore, usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
+    tokens = [probe.num_audio_tokens(store.num_tokens(key)) for key in usable.keys]
     return {
         "audio_tokens": sum(tokens) / len(tokens),
-        "tokens_per_second": store.frame_rate * store.bands / plan.integration.pool,
+        "tokens_per_second": store.frame_rate * store.bands / probe.pool,
         "trainable_parameters": training["trainable_parameters"],
         "train_seconds": training["train_seconds"],
         "peak_memory_bytes": training["peak_memory_bytes"],
@@ -145,11 +151,11 @@ def _line(prediction: Prediction) -> str:
 
 def _commit() -> str | None:
     """The commit that palprobe runs from, when it runs from a checkout of its own."""
-    root = Path(__file__).parent.parent.parent
-    if not (root / ".git").exists():
+    root, git = Path(__file__).parent.parent.parent, shutil.which("git")
+    if git is None or not (root / ".git").exists():
         return None
     found = subprocess.run(  # noqa: S603 - fixed words
-        ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607
+        [git, "-C", str(root), "rev-parse", "HEAD"],
         capture_output=True,
         text=True,
         check=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from palprobe.errors import IdentityError
+from palprobe.errors import IdentityError, PalprobeError
 from palprobe.files import read_json
 from palprobe.recipe import ScoringSection
 from palprobe.training.workspace import Plan
@@ -25,6 +25,8 @@ def is_evaluated(plan: Plan, split: Split, section: ScoringSection) -> bool:
     if not path.is_file():
         return False
     result = read_json(path)
+    if not isinstance(result, dict) or not {"run_id", "identity"} <= result.keys():
+        raise PalprobeError(f"{path} is damaged: it lacks run_id and identity. Delete it and run the command again.")
     if result["run_id"] != plan.run.id:
         raise IdentityError(
             f"{path} is of run {result['run_id']}, not of {plan.run.id}. Move it away and evaluate again."

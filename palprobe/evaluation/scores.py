@@ -8,7 +8,7 @@ from palprobe.metrics import METRICS
 from palprobe.stats import accuracy_interval, macro_f1_interval
 from palprobe.types import Example, Interval, Prediction, Score
 
-NO_INTERVAL = "none"
+NO_INTERVAL = "none"  # method of a score that no interval was computed for
 
 INTERVALS: dict[str, Callable[[Sequence[Prediction], int], Interval]] = {
     "accuracy": accuracy_interval,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palprobe.encoders import load_encoder
+from palprobe.encoders import load_encoder, origin
 from palprobe.encoders.windows import Encoded, encode_clips
 from palprobe.errors import AudioError, DataError, EncoderError, StoreError, UnfinishedError
 from palprobe.features.clips import SHOWN, ClipIndex, Progress
@@ -92,7 +92,7 @@ def extract(
     if work or store is None:
         _check_files(work)
         encoder = load_encoder(spec, recipe.encoder, device=device)
-        info = _info(encoder, device)
+        info = _info(encoder, device) | {"origin": origin(spec, recipe.encoder)}
         store = FeatureStore.create(root, identity, info)
         notes = tuple(differences(_origin(store.info), _origin(info)))
         _check_space(work, encoder, store.path, recipe.store.dtype)

@@ -1,4 +1,4 @@
-"""What made the features: everything that changes their values, and nothing else (design: identities)."""
+"""What made the features: everything that changes their values, and nothing else."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from palprobe.registry import Part, Registry, near_miss
 from palprobe.types import LLMShape
 
 if TYPE_CHECKING:
-    from palprobe.integrations.plits import Plits
+    from torch import nn
 
 INTEGRATIONS = Registry(
     "integration",
@@ -21,7 +21,7 @@ INTEGRATIONS = Registry(
 )
 
 # The first is the default; names only, so that a recipe is checked without loading torch.
-CONNECTORS: dict[str, tuple[str, ...]] = {"plits": ("linear", "mlp"), "lal": ("shared", "per_layer")}
+CONNECTORS: dict[str, tuple[str, ...]] = {"plits": ("mlp", "linear"), "lal": ("shared", "per_layer")}
 
 
 def resolve_section(name: str, section: IntegrationSection) -> IntegrationSection:
@@ -47,7 +47,7 @@ def resolve_section(name: str, section: IntegrationSection) -> IntegrationSectio
     return IntegrationSection.model_validate(values)
 
 
-def build_integration(name: str, *, dim: int, shape: LLMShape, section: IntegrationSection, seed: int) -> Plits:
+def build_integration(name: str, *, dim: int, shape: LLMShape, section: IntegrationSection, seed: int) -> nn.Module:
     """The integration's module with initial weights from `seed`; the global generator is left alone.
 
     Args:
@@ -61,5 +61,5 @@ def build_integration(name: str, *, dim: int, shape: LLMShape, section: Integrat
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module: Plits = INTEGRATIONS.load(name)(dim, shape, section)
+        module: nn.Module = INTEGRATIONS.load(name)(dim, shape, section)
     return module

@@ -48,15 +48,16 @@ class Lal(nn.Module):
     Args:
         dim: D of the features.
         shape: of the LLM.
-        section: reads `connector` (shared: the same tokens for all layers; per_layer: a shared trunk and a low-rank map
-            for each), `layers`, `positions`, `rank` and `dropout`.
+        section: reads `connector` (shared: the same tokens for all layers; per_layer: a low-rank map of them for each),
+            `layers`, `positions`, `rank` and `dropout`.
     """
 
     buckets_by = "text"  # what a batch should have alike: audio rows cost little here
 
     def __init__(self, dim: int, shape: LLMShape, section: IntegrationSection) -> None:
         super().__init__()
-        self.connector = connector("linear", dim, shape, section.dropout)
+        # Audio meets no feed-forward network on its way; behind a linear map, attention could only average features.
+        self.connector = connector("mlp", dim, shape, section.dropout)
         self.positions = section.positions
         self.layers = chosen_layers(section.layers, shape.num_layers)
         self.maps = nn.ModuleDict()

@@ -15,14 +15,14 @@ class Plits(nn.Module):
     Args:
         dim: D of the features.
         shape: of the LLM.
-        section: reads `connector` (linear, mlp) and `dropout`.
+        section: reads `connector` (mlp, linear) and `dropout`.
     """
 
     buckets_by = "audio and text"  # what a batch should have alike: both go through every layer
 
     def __init__(self, dim: int, shape: LLMShape, section: IntegrationSection) -> None:
         super().__init__()
-        self.connector = connector(section.connector or "linear", dim, shape, section.dropout)
+        self.connector = connector(section.connector or "mlp", dim, shape, section.dropout)
 
     def forward(self, features: Tensor, mask: Tensor) -> AudioContext:
         """(B, T, D) features and their (B, T) mask → a prefix of N = T rows."""

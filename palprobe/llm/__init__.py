@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palprobe.errors import WeightsError
 from palprobe.files import sha256_of
+from palprobe.hub import snapshot
 from palprobe.registry import Part, Registry
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ IDENTITY_FILES = (
 )
 
 
+HUB_PATTERNS = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
+
+
 @dataclass(frozen=True)
 class LLMSource:
     """An LLM that was found: its name in tables, its folder (None for a built-in), and its identity."""
@@ -37,6 +40,7 @@ class LLMSource:
     name: str
     folder: Path | None
     identity: dict[str, Any]
+    revision: str | None = None  # the hub's commit, where it came from there
 
     @property
     def is_builtin(self) -> bool:
@@ -53,42 +57,32 @@ def find_llm(name: str) -> LLMSource:
         from palprobe.llm.tiny import VERSION
 
         return LLMSource(name, None, {"name": name, "version": VERSION})
-    folder = Path(name)
-    if not folder.is_dir():
-        folder = _from_hub(name)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not (folder / "config.json").is_file() or not weights:
+    local = Path(name).is_dir()
+    folder = Path(name) if local else _from_hub(name)
+    if not _has_weights(folder):
         raise WeightsError(
             f"{folder} is no LLM folder: it needs config.json, a tokenizer and *.safetensors weights "
             "(pickled .bin weights are not read)."
         )
-    files = [*(folder / file for file in IDENTITY_FILES if (folder / file).is_file()), *weights]
-    return LLMSource(name, folder, {"files": {file.name: sha256_of(file) for file in files}})
+    files = [*(folder / file for file in IDENTITY_FILES if (folder / file).is_file())]
+    files += sorted(folder.glob("*.safetensors"))
+    return LLMSource(
+        name, folder, {"files": {file.name: sha256_of(file) for file in files}}, None if local else folder.name
+    )
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    patterns = ["*.json", "*.safetensors", "tokenizer.model", "merges.txt"]
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    except HFValidationError as error:
+        return snapshot(name, HUB_PATTERNS, is_whole=_has_weights)
+    except WeightsError as error:
         raise WeightsError(
-            f"LLM {name!r} is neither a local folder nor a hub id. Built in: {', '.join(LLMS.parts)}."
+            f"LLM {name!r} is neither a local folder nor in the hub cache, and the hub did not give it ({error}). "
+            f"Download it with `hf download {name}`, give a folder, or use --llm tiny."
         ) from error
-    except LocalEntryNotFoundError:
-        pass
-    if not offline:
-        try:
-            return Path(snapshot_download(name, allow_patterns=patterns))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
-            pass  # told below, with what to do
-    raise WeightsError(
-        f"LLM {name!r} is neither a local folder nor in the hub cache, and the hub was not reached. "
-        f"Download it with `hf download {name}`, give a folder, or use --llm tiny."
-    )
+
+
+def _has_weights(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
 def load_llm(source: LLMSource, *, seed: int, device: str = "cpu") -> LanguageModel:

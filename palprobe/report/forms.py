@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from palprobe.files import write_text
-from palprobe.report.leaderboard import Summary, leaderboard
+from palprobe.report.leaderboard import Summary, leaderboard, single_rows
 from palprobe.report.markdown import markdown_report
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, Row
@@ -24,7 +24,12 @@ Form = Literal["table", "csv", "json", "markdown"]
 
 
 def render(
-    results: Sequence[EvalResult], form: Form, *, header: bool = True, width: int | None = None
+    results: Sequence[EvalResult],
+    form: Form,
+    *,
+    header: bool = True,
+    width: int | None = None,
+    aggregate: bool = True,
 ) -> RenderableType:
     """The results in one form; a text but for "table".
 
@@ -34,10 +39,14 @@ def render(
             `rich` would read names in them as markup.
         header: of the CSV; False to append to a file.
         width: columns of the terminal; None: 80.
+        aggregate: over folds and seeds; False: CSV and JSON have the rows of each result alone.
 
     Raises:
         UnfinishedError: no results.
     """
+    if not aggregate and form in ("csv", "json"):
+        rows = single_rows(results)
+        return csv_text(rows, header=header) if form == "csv" else json_text(rows)
     board = leaderboard(results)
     if form == "csv":
         return csv_text(board.rows, header=header)

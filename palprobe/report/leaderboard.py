@@ -10,8 +10,9 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
+from palprobe.evaluation.scores import NO_INTERVAL
 from palprobe.metrics import METRICS
-from palprobe.report.results import NO_INTERVAL, EvalResult
+from palprobe.report.results import EvalResult
 from palprobe.report.rows import ALL, Row, row_of, row_order
 from palprobe.stats import DRAWS, metric_interval
 from palprobe.types import Interval, Prediction, Score
@@ -77,6 +78,11 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     )
 
 
+def single_rows(results: Sequence[EvalResult]) -> list[Row]:
+    """The rows of each result alone, in the order given; one cell trained with several settings may be among them."""
+    return [row for result in results for row in sorted(_rows(result), key=row_order)]
+
+
 def _key(result: EvalResult) -> tuple[str, ...]:
     cell = result.cell
     what = (cell.encoder, cell.layer, cell.integration, cell.llm, cell.trainable, cell.task)
@@ -94,7 +100,8 @@ def _check_distinct(members: Sequence[EvalResult]) -> None:
         if place in seen:
             raise PalprobeError(
                 f"{seen[place].path} and {member.path} are results for the same encoder, integration, LLM, task, fold "
-                "and seed. Give the folder of one of them, not of both."
+                "and seed, trained with other settings. Name one of the two runs instead of the folder of both; "
+                "`palprobe eval` prints both as CSV rows."
             )
         seen[place] = member
 

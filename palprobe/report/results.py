@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, UnfinishedError
+from palprobe.evaluation.scores import NO_INTERVAL
 from palprobe.files import read_json, read_lines
 from palprobe.types import Counts, Interval, Prediction, Score
 
 RESULT, PREDICTIONS, RECIPE = "result.json", "predictions.jsonl", "recipe.yaml"
-NO_INTERVAL = "none"  # ci_method of a score that no interval was computed for
 Value = TypeVar("Value")
 Number = (int, float)
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell half a character, which no file can hold

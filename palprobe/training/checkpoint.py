@@ -26,7 +26,9 @@ def save_checkpoint(run: Path, probe: Probe, optimizer: torch.optim.Optimizer, *
         **{MODEL + name: value for name, value in probe.trained_state().items()},
     }
     for name, parameter in _trainable(probe).items():
-        state = optimizer.state[parameter]
+        state = optimizer.state.get(parameter)
+        if not state:  # no gradient has reached it yet
+            continue
         tensors |= {FIRST + name: state["exp_avg"], SECOND + name: state["exp_avg_sq"], COUNT + name: state["step"]}
     save_tensors(checkpoint_path(run), tensors)
 
@@ -39,12 +41,19 @@ def load_checkpoint(run: Path, probe: Probe, optimizer: torch.optim.Optimizer) -
     tensors = load_tensors(path)
     probe.load_trained_state({name.removeprefix(MODEL): t for name, t in tensors.items() if name.startswith(MODEL)})
     for name, parameter in _trainable(probe).items():
+        if COUNT + name not in tensors:
+            continue
         optimizer.state[parameter] = {
             "step": tensors[COUNT + name],
             "exp_avg": tensors[FIRST + name].to(parameter.device),
             "exp_avg_sq": tensors[SECOND + name].to(parameter.device),
         }
     return int(tensors[STEP]), float(tensors[SECONDS])
+
+
+def remove_checkpoint(run: Path) -> None:
+    """Of a finished run, nothing is resumed; a checkpoint is three times the trained weights."""
+    checkpoint_path(run).unlink(missing_ok=True)
 
 
 def _trainable(probe: Probe) -> dict[str, torch.nn.Parameter]:

@@ -21,12 +21,12 @@ class Meter:
     """
 
     def __init__(self, device: str) -> None:
-        self._cuda = device.startswith("cuda")
+        self._device, self._cuda = device, device.startswith("cuda")
         gc.collect()
         if self._cuda:
             import torch
 
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(device)
             self.method = "cuda max_memory_allocated"
         else:
             self.method = "VmHWM after reset" if _reset_high_water_mark() else "ru_maxrss of the process"
@@ -41,7 +41,7 @@ class Meter:
         if self._cuda:
             import torch
 
-            return torch.cuda.max_memory_allocated()
+            return torch.cuda.max_memory_allocated(self._device)
         if self.method.startswith("VmHWM"):
             for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):

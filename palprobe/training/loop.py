@@ -101,8 +101,7 @@ def standardise(probe: Probe, data: TrainingSet) -> None:
     """Measures the features of (at most STANDARDISE_CLIPS evenly chosen) training clips."""
     numbers = np.unique(np.linspace(0, len(data.ids) - 1, STANDARDISE_CLIPS).astype(int))
     chunks = np.array_split(numbers, max(1, len(numbers) // 64))
-    device = probe.standardise.mean.device
-    probe.standardise.measure(clip.to(device) for chunk in chunks for clip in data.read(chunk.tolist()))
+    probe.standardise.measure(clip for chunk in chunks for clip in data.read(chunk.tolist()))
 
 
 def learning_rate(step: int, section: TrainSection) -> float:
@@ -178,7 +177,7 @@ def _groups(probe: Probe, weight_decay: float) -> list[dict[str, Any]]:
 
 def _sort_keys(probe: Probe, data: TrainingSet) -> np.ndarray:
     """(E, 2): what this integration's batches should have alike, then the other length."""
-    audio = -(-data.num_features // probe.pool)
+    audio = np.array([probe.num_audio_tokens(int(number)) for number in data.num_features])
     text = np.array([len(question.prompt) + len(question.answer) for question in data.questions])
     if probe.integration.buckets_by == "text":
         return np.stack([text, audio], axis=1)

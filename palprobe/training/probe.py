@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from palprobe.errors import WeightsError
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.recipe import TrainSection
 from palprobe.types import AudioContext, Integration
@@ -33,9 +34,9 @@ class Standardise(nn.Module):
     def measure(self, clips: Iterable[Tensor]) -> None:
         """Sets both from (T, D) features, in one pass."""
         count = 0
-        total, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
+        total, squares = (torch.zeros(self.mean.shape, dtype=torch.float64) for _ in range(2))
         for clip in clips:
-            values = clip.double()
+            values = clip.cpu().double()  # mps has no float64
             count += len(values)
             total += values.sum(0)
             squares += values.square().sum(0)
@@ -124,12 +125,25 @@ class Probe(nn.Module):
         return trained | {f"standardise.{name}": value for name, value in self.standardise.named_buffers()}
 
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
-        """The reverse; every tensor must fit and none may be missing."""
+        """The reverse.
+
+        Raises:
+            WeightsError: a tensor is missing, one too many, or of another shape.
+        """
         own = self.trained_state()
-        assert own.keys() == state.keys(), sorted(own.keys() ^ state.keys())  # noqa: S101 - the run's identity says so
+        expected, found = ({(name, *value.shape) for name, value in part.items()} for part in (own, state))
+        if odd := sorted(name for name, *_ in expected ^ found):
+            raise WeightsError(
+                f"The saved probe does not fit its model: {odd[0]} is missing, unknown or of another shape. "
+                "It is damaged, or was written with another version of peft; delete the run and train again."
+            )
         with torch.no_grad():
             for name, value in state.items():
                 own[name].copy_(value)
+
+    def num_audio_tokens(self, num_features: int) -> int:
+        """Audio tokens that the LLM is shown for that many stored frames."""
+        return cast(Integration, self.integration).num_tokens(-(-num_features // self.pool))
 
     @property
     def num_trainable(self) -> int:

@@ -8,12 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from palprobe.distributed import resolve_device
+from palprobe.errors import DataError
 from palprobe.files import load_tensors
 from palprobe.integrations import build_integration
 from palprobe.llm import load_llm
 from palprobe.llm.adapters import make_trainable
 from palprobe.llm.tokenizer import encode_question
 from palprobe.runs import Run
+from palprobe.training.checkpoint import remove_checkpoint
 from palprobe.training.loop import TrainingSet, train
 from palprobe.training.probe import Probe
 from palprobe.training.progress import Progress
@@ -49,6 +51,7 @@ def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
 
     Raises:
         UnfinishedError: its features are not there.
+        DataError: none of its training clips could be decoded.
         IdentityError: its folder holds another run.
         TrainingError: training cannot go on.
     """
@@ -56,6 +59,8 @@ def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
         plan.run.check()
         return plan.run
     store, usable = workspace.store(plan), workspace.usable(plan, "train")
+    if not usable.examples:
+        raise DataError(f"Task {plan.cell.task!r}: none of the training clips could be decoded.")
     device = resolve_device(workspace.places.device)
     probe = build_probe(plan, dim=store.dim, device=device)
     tokenizer = probe.llm.tokenizer
@@ -72,4 +77,5 @@ def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
     plan.run.begin(plan.recipe)
     costs = train(probe, data, plan.recipe.train, plan.run, seed=plan.cell.seed, device=device, progress=progress)
     plan.run.finish({"id": plan.run.id, "device": device, **costs})
+    remove_checkpoint(plan.run.folder)
     return plan.run

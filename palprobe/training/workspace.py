@@ -117,7 +117,10 @@ class Workspace:
         keys = self._clip_keys(cell.task, examples)
         section = resolve_section(cell.integration, recipe.integration)
         llm, trainable = self.llm(cell.llm), trainable_of(recipe)
-        features = self.features(cell.encoder)
+        try:
+            features = self.features(cell.encoder)
+        except UnfinishedError as error:  # a user's own encoder, of which nothing was extracted
+            raise self._not_extracted(cell, "no features") from error
         identity = {
             "version": VERSION,
             "features": features,
@@ -142,7 +145,7 @@ class Workspace:
             try:
                 self._stores[name] = FeatureStore.open(self.places.store, plan.features)
             except UnfinishedError as error:
-                raise self._not_extracted(plan, "no features") from error
+                raise self._not_extracted(plan.cell, "no features") from error
         return self._stores[name]
 
     def usable(self, plan: Plan, split: Split) -> Usable:
@@ -157,7 +160,7 @@ class Workspace:
         dropped = sum(plan.keys[example.id] in failed for example in listed if plan.keys[example.id] not in store)
         if len(present) + dropped < len(listed):
             absent = len(listed) - len(present) - dropped
-            raise self._not_extracted(plan, f"no features of {absent} of {len(listed)} {split} items")
+            raise self._not_extracted(plan.cell, f"no features of {absent} of {len(listed)} {split} items")
         keys = tuple(plan.keys[example.id] for example in present)
         counts = Counts(
             found=len(listed),
@@ -168,9 +171,9 @@ class Workspace:
         )
         return Usable(present, keys, counts)
 
-    def _not_extracted(self, plan: Plan, found: str) -> UnfinishedError:
-        line = stage_command("extract", plan.cell, self.recipe, self.places)
-        return UnfinishedError(f"{plan.cell.encoder} on {plan.cell.task}: {found}. Run: {line}")
+    def _not_extracted(self, cell: Cell, found: str) -> UnfinishedError:
+        line = stage_command("extract", cell, self.recipe, self.places)
+        return UnfinishedError(f"{cell.encoder} on {cell.task}: {found}. Run: {line}")
 
     def _clip_keys(self, spec: str, examples: Sequence[Example]) -> dict[str, str]:
         known = self._keys.setdefault(spec, {})
