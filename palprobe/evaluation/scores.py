@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from palprobe.metrics import METRICS
 from palprobe.stats import accuracy_interval, macro_f1_interval
@@ -40,7 +41,7 @@ def chance(examples: Sequence[Example]) -> float | None:
     """Expected accuracy of a uniform guess among the choices; None where a question is open."""
     if not all(example.choices for example in examples):
         return None
-    return sum(1 / len(example.choices) for example in examples) / len(examples)
+    return fmean(1 / len(example.choices) for example in examples)
 
 
 def _score(metric: str, part: str | None, chosen: Sequence[Prediction], level: float | None, draws: int) -> Score:

@@ -21,7 +21,7 @@ from palprobe.types import SPLITS, Example, Split, TaskData
 
 VERSION = 1  # of the stimuli and questions: a change here is another task, with other ids
 SEED = 0
-SIZES: dict[Split, int] = {"train": 96, "validation": 24, "test": 60}  # of a question: all divisible by 2, 3, 4 and 6
+SIZES: dict[Split, int] = {"train": 192, "validation": 24, "test": 60}  # of a question: all divisible by 2, 3, 4 and 6
 PAIR = ("first", "second")
 
 
