@@ -13,7 +13,7 @@ from palprobe.distributed import check_device, resolve_device
 from palprobe.errors import PalprobeError, RecipeError, UsageError, WeightsError
 from palprobe.evaluation.results import evaluation_folder, is_evaluated
 from palprobe.files import digest
-from palprobe.integrations import resolve_section
+from palprobe.integrations import chosen_layers, resolve_section
 from palprobe.recipe import Recipe, parse_encoder
 from palprobe.runs import Cell, Places, check_writable, place_flags, section_flags, stage_command
 from palprobe.training.progress import Report
@@ -61,11 +61,13 @@ def check_recipe(recipe: Recipe, places: Places) -> Workspace:
         PalprobeError: names, options, folders, splits or weights with which the grid cannot run.
     """
     check_device(places.device)
-    for integration in recipe.integrations:
-        resolve_section(integration, recipe.integration)
+    sections = [resolve_section(integration, recipe.integration) for integration in recipe.integrations]
     workspace = Workspace(recipe, places, encoders_checked=True)
     _check_encoders(workspace)
-    workspace.llm(recipe.llm)
+    num_layers = workspace.llm(recipe.llm).num_layers
+    for section in sections:
+        if num_layers is not None:
+            chosen_layers(section.layers, num_layers)
     for task in recipe.tasks:
         for fold in workspace.folds(task):
             workspace.splits(task, fold)

@@ -105,6 +105,9 @@ def test_wrong_recipe_key_and_file(refused):
     """The nearest key is named; a recipe that is not there is told from a shipped one."""
     Path("r.yaml").write_text("train: {stepz: 3}\n")
     refused("compare", "--recipe", "r.yaml", code=1, texts=["r.yaml", "'train.stepz'", "Did you mean 'train.steps'?"])
+    layers = ["--integrations", "plits,lal", "--set", "integration.layers=[5]"]
+    refused("compare", *layers, code=1, texts=["the LLM has layers 0 to 1"])
+    assert not list(Path.cwd().rglob("*.safetensors"))  # refused before any work
     refused("compare", "--recipe", "demoo", code=1, texts=["Did you mean 'demo'?"])
     refused("compare", "--set", "integration.connector=mpl", code=1, texts=["plits has mlp, linear"])
 

@@ -10,8 +10,7 @@ from small_llms import SIZES, small_llm, text_of
 from torch import nn
 
 from palprobe.errors import RecipeError, UnknownNameError
-from palprobe.integrations import CONNECTORS, INTEGRATIONS, build_integration, resolve_section
-from palprobe.integrations.lal import chosen_layers
+from palprobe.integrations import CONNECTORS, INTEGRATIONS, build_integration, chosen_layers, resolve_section
 from palprobe.llm.adapters import make_trainable
 from palprobe.recipe import IntegrationSection
 from palprobe.types import LLMShape

@@ -194,8 +194,9 @@ def test_the_shape_tells_the_scale_of_the_embeddings(llm):
 
 def test_attention_refuses_sinks():
     """A model with attention sinks would be computed wrongly, so it is not computed."""
+    from palprobe.errors import PalprobeError
     from palprobe.llm.attention import folded_attention
 
     rows = torch.zeros(1, 1, 1, 2)
-    with pytest.raises(NotImplementedError, match="sinks"):
+    with pytest.raises(PalprobeError, match="sinks"):
         folded_attention(torch.nn.Identity(), rows, rows, rows, None, s_aux=torch.zeros(1))

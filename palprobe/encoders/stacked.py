@@ -5,6 +5,7 @@ S samples, C numbers in a 10 ms frame, T tokens, D = 4 C.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,7 +26,7 @@ MARGIN = (FFT - HOP) // 2  # on each side, so that frame i is centred on its own
 FLOOR = 1e-6  # added to a power before the logarithm, about 100 dB below a full-scale tone
 
 
-class StackedFrames:
+class StackedFrames(ABC):
     """A front end applied to 10 ms frames; a subclass gives its name, its settings and the frames."""
 
     NAME: ClassVar[str]
@@ -71,6 +72,6 @@ class StackedFrames:
         # The four instants of a number side by side, so that neighbouring dimensions are neighbouring frequencies.
         return frames.transpose(1, 2).reshape(num_tokens, self.dim)  # (T, D)
 
+    @abstractmethod
     def frames(self, padded: Tensor) -> Tensor:
         """Frames of a waveform with `MARGIN` samples of silence on both sides: (4 T, C)."""
-        raise NotImplementedError

@@ -47,6 +47,20 @@ def resolve_section(name: str, section: IntegrationSection) -> IntegrationSectio
     return IntegrationSection.model_validate(values)
 
 
+def chosen_layers(layers: str | list[int], num_layers: int) -> list[int]:
+    """`all`, `from:k` or a list, as 0-based layer numbers.
+
+    Raises:
+        RecipeError: a layer that the LLM does not have.
+    """
+    if layers == "all":
+        return list(range(num_layers))
+    chosen = list(range(int(layers.removeprefix("from:")), num_layers)) if isinstance(layers, str) else sorted(layers)
+    if not chosen or chosen[-1] >= num_layers:
+        raise RecipeError(f"integration.layers = {layers!r}: the LLM has layers 0 to {num_layers - 1}.")
+    return chosen
+
+
 def build_integration(name: str, *, dim: int, shape: LLMShape, section: IntegrationSection, seed: int) -> nn.Module:
     """The integration's module with initial weights from `seed`; the global generator is left alone.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from palprobe.errors import RecipeError
+from palprobe.integrations import chosen_layers
 from palprobe.integrations.connector import connector
 from palprobe.recipe import IntegrationSection
 from palprobe.types import AudioContext, LLMShape
@@ -26,20 +26,6 @@ class LayerMap(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         mapped: Tensor = audio + self.up(self.down(audio))
         return mapped
-
-
-def chosen_layers(layers: str | list[int], num_layers: int) -> list[int]:
-    """`all`, `from:k` or a list, as 0-based layer numbers.
-
-    Raises:
-        RecipeError: a layer that the LLM does not have.
-    """
-    if layers == "all":
-        return list(range(num_layers))
-    chosen = list(range(int(layers.removeprefix("from:")), num_layers)) if isinstance(layers, str) else sorted(layers)
-    if not chosen or chosen[-1] >= num_layers:
-        raise RecipeError(f"integration.layers = {layers!r}: the LLM has layers 0 to {num_layers - 1}.")
-    return chosen
 
 
 class Lal(nn.Module):

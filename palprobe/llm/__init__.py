@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palprobe.errors import WeightsError
-from palprobe.files import sha256_of
+from palprobe.files import read_json, sha256_of
 from palprobe.hub import snapshot
 from palprobe.registry import Part, Registry
 
@@ -40,11 +40,8 @@ class LLMSource:
     name: str
     folder: Path | None
     identity: dict[str, Any]
+    num_layers: int | None  # None: its config does not say so in the usual words
     revision: str | None = None  # the hub's commit, where it came from there
-
-    @property
-    def is_builtin(self) -> bool:
-        return self.folder is None
 
 
 def find_llm(name: str) -> LLMSource:
@@ -54,9 +51,9 @@ def find_llm(name: str) -> LLMSource:
         WeightsError: neither; the message has the download command.
     """
     if name in LLMS.parts:
-        from palprobe.llm.tiny import VERSION
+        from palprobe.llm.tiny import NUM_LAYERS, VERSION
 
-        return LLMSource(name, None, {"name": name, "version": VERSION})
+        return LLMSource(name, None, {"name": name, "version": VERSION}, NUM_LAYERS)
     local = Path(name).is_dir()
     folder = Path(name) if local else _from_hub(name)
     if not _has_weights(folder):
@@ -66,9 +63,14 @@ def find_llm(name: str) -> LLMSource:
         )
     files = [*(folder / file for file in IDENTITY_FILES if (folder / file).is_file())]
     files += sorted(folder.glob("*.safetensors"))
-    return LLMSource(
-        name, folder, {"files": {file.name: sha256_of(file) for file in files}}, None if local else folder.name
-    )
+    identity = {"files": {file.name: sha256_of(file) for file in files}}
+    return LLMSource(name, folder, identity, _num_layers(folder), None if local else folder.name)
+
+
+def _num_layers(folder: Path) -> int | None:
+    config = read_json(folder / "config.json")
+    found = config.get("text_config", config).get("num_hidden_layers") if isinstance(config, dict) else None
+    return found if isinstance(found, int) else None
 
 
 def _from_hub(name: str) -> Path:

@@ -18,6 +18,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache, Dyna
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import sdpa_mask
 
+from palprobe.errors import PalprobeError
+
 ATTENTION = "palprobe"  # the name under which models find the function below
 
 
@@ -106,7 +108,7 @@ def folded_attention(
         (B, L, Q, head size), and None in place of the weights.
     """
     if others.get("s_aux") is not None:
-        raise NotImplementedError("attention sinks are not supported")
+        raise PalprobeError("LLMs with attention sinks are not supported; use another, such as Llama or Qwen.")
     batch, heads, length, size = query.shape
     groups = heads // key.shape[1]
     if attention_mask is None:
