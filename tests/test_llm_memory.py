@@ -5,6 +5,7 @@ from transformers import DynamicCache
 
 from palprobe.errors import PalprobeError
 from palprobe.llm.adapters import make_trainable
+from palprobe.llm.attention import as_argument
 from palprobe.llm.memory import capture, find_layers, project
 from palprobe.llm.model import LanguageModel
 from palprobe.types import AudioContext
@@ -30,7 +31,7 @@ def stored(llm: LanguageModel, memory: dict[int, torch.Tensor], positions: torch
             return (memory[index], *arguments[1:])
 
         handles.append(layer.register_forward_pre_hook(replace))
-    llm.decoder(inputs_embeds=memory[0], position_ids=positions, past_key_values=cache, use_cache=True)
+    llm.decoder(inputs_embeds=memory[0], position_ids=positions, use_cache=True, **as_argument(llm.decoder, cache))
     for handle in handles:
         handle.remove()
     return cache

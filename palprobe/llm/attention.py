@@ -7,6 +7,7 @@ transformers' attention interface works. Letters as in `palprobe.types`; Q query
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,12 @@ class AudioLayer(DynamicLayer):  # type: ignore[misc]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
+
+
+def as_argument(model: nn.Module, cache: Cache | None) -> dict[str, Cache | None]:
+    """The cache under the name that the model takes it by: `cache`, before transformers 5.24 `past_key_values`."""
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    return {name: cache}
 
 
 def reading_cache(audio: Sequence[KeyValue | None], length: int) -> Cache:

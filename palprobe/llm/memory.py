@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from palprobe.llm.attention import KeyValue
+from palprobe.llm.attention import KeyValue, as_argument
 
 TOLERANCE = 1e-5  # of the self-check, relative to the largest entry
 CHECK_TOKENS = 4
@@ -74,8 +74,8 @@ def capture(decoder: nn.Module, memory: Mapping[int, Tensor], positions: Tensor)
             inputs_embeds=torch.zeros_like(any_memory),
             attention_mask=any_memory.new_zeros(1, 1, 1, 1),
             position_ids=positions,
-            past_key_values=Cache(layers=[_RecordingLayer() for _ in layers]),
             use_cache=False,
+            **as_argument(decoder, Cache(layers=[_RecordingLayer() for _ in layers])),
         )
     finally:
         for layer in layers:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from palprobe.errors import PalprobeError
-from palprobe.llm.attention import KeyValue, additive_mask, growing_cache, reading_cache
+from palprobe.llm.attention import KeyValue, additive_mask, as_argument, growing_cache, reading_cache
 from palprobe.llm.memory import capture, find_layers, fits, project
 from palprobe.llm.tokenizer import Tokenizer
 from palprobe.types import AudioContext, Block, LLMShape
@@ -149,9 +149,9 @@ class LanguageModel(nn.Module):
             inputs_embeds=rows,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=False,
             logits_to_keep=keep,
+            **as_argument(self.model, cache),
         ).logits
         return logits
 
@@ -200,7 +200,7 @@ class LanguageModel(nn.Module):
         if self._window is not None and columns > self._window:
             raise PalprobeError(
                 f"{type(self.model).__name__} attends within a sliding window of {self._window}, and audio, text and "
-                f"answer take {columns} positions. Pool the audio (--set integration.pool=4) or take another LLM."
+                f"answer take {columns} positions. Pool the audio (--set integration.pool=time:4) or take another LLM."
             )
 
     @contextmanager
