@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -14,8 +15,9 @@ from palprobe.errors import PalprobeError, RecipeError, UsageError, WeightsError
 from palprobe.evaluation.results import evaluation_folder, is_evaluated
 from palprobe.files import digest
 from palprobe.integrations import chosen_layers, resolve_section
-from palprobe.recipe import Recipe, parse_encoder
-from palprobe.runs import Cell, Places, check_writable, place_flags, section_flags, stage_command
+from palprobe.recipe import Recipe
+from palprobe.runs import Cell, Places, check_writable, extract_command, place_flags, section_flags, train_command
+from palprobe.specs import EncoderSpec, parse_encoder
 from palprobe.training.progress import Report
 from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import Example, Split
@@ -84,8 +86,11 @@ def _check_encoders(workspace: Workspace) -> None:
             workspace.features(encoder)
         except WeightsError as error:
             absent.append(str(error))
+    if len(absent) == 1:
+        raise WeightsError(absent[0])
     if absent:
-        raise WeightsError(" | ".join(absent))
+        listed = " ".join(f"({number}) {message}" for number, message in enumerate(absent, start=1))
+        raise WeightsError(f"The weights of {len(absent)} encoders are not here. {listed}")
 
 
 def _check_distinct(workspace: Workspace) -> None:
@@ -98,8 +103,8 @@ def _check_distinct(workspace: Workspace) -> None:
                 f"Tasks {names[name]!r} and {task!r} are both called {name!r} in reports. Leave one out, or rename it "
                 "if it is a manifest."
             )
-    for encoder in workspace.recipe.encoders:
-        identity = digest(workspace.features(encoder))
+    for encoder in _encoders(workspace):
+        identity = digest([store.fields for store in workspace.features(encoder)])
         if names.setdefault(identity, encoder) != encoder:
             raise UsageError(f"Encoders {names[identity]!r} and {encoder!r} are the same one. Leave one out.")
 
@@ -117,19 +122,24 @@ def _check_questions(workspace: Workspace) -> None:
                 )
 
 
+def _encoders(workspace: Workspace) -> list[str]:
+    """The encoders of the recipe, those of `@all` one for each layer."""
+    return [encoder for text in workspace.recipe.encoders for encoder in workspace.encoders(text)]
+
+
 def cells_of(workspace: Workspace) -> list[Cell]:
     """The grid in order: encoders, then integrations, tasks, seeds and folds."""
     recipe = workspace.recipe
     return [
         Cell(encoder, integration, recipe.llm, task, seed, fold)
         for encoder, integration, task, seed in product(
-            recipe.encoders, recipe.integrations, recipe.tasks, recipe.seeds
+            _encoders(workspace), recipe.integrations, recipe.tasks, recipe.seeds
         )
         for fold in workspace.folds(task)
     ]
 
 
-def examples_of(workspace: Workspace, tasks: list[str]) -> list[Example]:
+def examples_of(workspace: Workspace, tasks: Sequence[str]) -> list[Example]:
     """All examples that any fold of these tasks uses, `limit` applied."""
     chosen: dict[tuple[str, str], Example] = {}
     for task in tasks:
@@ -153,8 +163,10 @@ def plan_lines(workspace: Workspace, stage: str | None) -> list[str]:
     _check_questions(workspace)
     cells = cells_of(workspace)
     lines: dict[str, list[str]] = {
-        "extract": [stage_command("extract", cell, recipe, places) for cell in cells],
-        "train": [stage_command("train", cell, recipe, places) for cell in cells],
+        "extract": [
+            extract_command(encoder, task, recipe, places) for encoder in recipe.encoders for task in recipe.tasks
+        ],
+        "train": [train_command(cell, recipe, places) for cell in cells],
     }
     if stage in (None, "eval"):
         lines["eval"] = [_eval_line(workspace, cell) for cell in cells]
@@ -231,16 +243,16 @@ def train_run(workspace: Workspace, plan: Plan, watcher: Watcher, *, place: str 
 
 
 def extract_features(
-    workspace: Workspace, encoder: str, tasks: list[str], watcher: Watcher, *, retry_failed: bool = False
+    workspace: Workspace, encoders: Sequence[str], tasks: Sequence[str], watcher: Watcher, *, retry_failed: bool = False
 ) -> Extraction:
-    """The features of one encoder for all clips of some tasks."""
+    """The features of one encoder, of one layer or several, for all clips of some tasks."""
     from palprobe.features.extraction import extract
 
     recipe, places = workspace.recipe, workspace.places
     examples = examples_of(workspace, tasks)
-    watcher.stage(f"extract {encoder} · {', '.join(tasks)}", total=len(examples), unit="clips")
+    watcher.stage(f"extract {', '.join(encoders)} · {', '.join(tasks)}", total=len(examples), unit="clips")
     found = extract(
-        parse_encoder(encoder),
+        [parse_encoder(encoder) for encoder in encoders],
         examples,
         recipe,
         places.store,
@@ -252,21 +264,24 @@ def extract_features(
     why = f" ({shown}{'; …' if found.dropped > SHOWN_FAILURES else ''})" if shown else ""
     watcher.end(f"{found.encoded} clips encoded, {found.reused} were there, {found.dropped} dropped{why}")
     for note in found.notes:
-        watcher.end(f"warning: other clips of these features were made elsewhere ({note})")
+        watcher.end(f"warning: {note}")
     return found
 
 
 def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) -> dict[tuple[str, str], str]:
-    """Extracts for the cells that wait, task by task, as a limit of losses is one of a task.
+    """Extracts for the cells that wait: task by task, as a limit of losses is one of a task; all layers at once.
 
     Returns:
         (encoder, task) → reason, where it failed.
     """
-    broken: dict[tuple[str, str], str] = {}
+    layers: dict[tuple[EncoderSpec, str], list[str]] = {}  # of one encoder and task
     for encoder, task in dict.fromkeys((plan.cell.encoder, plan.cell.task) for plan in waiting):
+        layers.setdefault((parse_encoder(encoder).whole, task), []).append(encoder)
+    broken: dict[tuple[str, str], str] = {}
+    for (_, task), encoders in layers.items():
         try:
-            extract_features(workspace, encoder, [task], watcher)
+            extract_features(workspace, encoders, [task], watcher)
         except PalprobeError as error:
-            broken[encoder, task] = str(error)
+            broken |= {(encoder, task): str(error) for encoder in encoders}
             watcher.end(f"failed: {error}")
     return broken

@@ -35,3 +35,17 @@ def snapshot(hub_id: str, patterns: Sequence[str], *, is_whole: Callable[[Path],
     except (HTTPError, OSError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]  # the hub's messages go on for a paragraph
         raise WeightsError("HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0].rstrip(".")) from error
+
+
+def is_cached(hub_id: str, file: str) -> bool:
+    """Whether a file of a repository is in the hub's cache on this machine; asks no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(hub_id, file), str)
+
+
+def config_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What transformers raises for a value that cannot be; its strict configurations are the hub library's."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError, *others)

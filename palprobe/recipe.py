@@ -1,96 +1,20 @@
-"""Recipes: what a person asks for, validated as one whole, and the grammar of the specs in it."""
+"""Recipes: what a person asks for, validated as one whole."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from palprobe.errors import RecipeError, UsageError
 from palprobe.registry import near_miss
 
-MANIFEST_SUFFIXES = (".csv", ".jsonl")
 Trainable = Literal["connector", "lora", "full"]
-LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # what both numpy and torch take
-
-
-@dataclass(frozen=True)
-class EncoderSpec:
-    """`[random:]NAME[:VARIANT][=PATH][@LAYER]`, taken apart."""
-
-    text: str  # as written: how it is called in tables
-    name: str  # a registered name, "hf", or "file" for path/to/file.py:Class
-    variant: str | None = None
-    path: str | None = None
-    layer: str = "last"
-    untrained: bool = False
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """`NAME[:VARIANT][=FOLDER]`, a manifest file, or `-` for JSONL on stdin."""
-
-    text: str
-    name: str  # a registered name, or "manifest"
-    variant: str | None = None
-    path: str | None = None
-
-
-def split_list(text: str) -> list[str]:
-    """Comma-separated names; quote one that holds a comma, as in CSV."""
-    lines = csv.reader(io.StringIO(text), skipinitialspace=True)
-    return [name.strip() for line in lines for name in line if name.strip()]
-
-
-def parse_encoder(text: str) -> EncoderSpec:
-    """Takes an encoder spec apart without looking at the disk.
-
-    Raises:
-        UsageError: an empty name, or a layer that is none of N, all, mean:A-B, weighted.
-    """
-    rest, untrained = text.strip(), False
-    if rest.startswith("random:"):
-        rest, untrained = rest.removeprefix("random:"), True
-    rest, layer = _cut_layer(rest, text)
-    if re.search(r"\.py(:\w+)?$", rest):
-        path, _, variant = rest.partition(".py:")
-        return EncoderSpec(text, "file", variant or None, path.removesuffix(".py") + ".py", layer, untrained)
-    rest, _, folder = rest.partition("=")
-    name, _, variant = rest.partition(":")
-    if not name:
-        raise UsageError(f"Encoder {text!r} has no name. Write [random:]NAME[:VARIANT][=PATH][@LAYER].")
-    return EncoderSpec(text, name, variant or None, folder or None, layer, untrained)
-
-
-def _cut_layer(rest: str, text: str) -> tuple[str, str]:
-    head, at, layer = rest.rpartition("@")
-    if not at or "/" in layer:  # an @ inside a path is no layer
-        return rest, "last"
-    if not LAYER.fullmatch(layer):
-        raise UsageError(f"Encoder {text!r}: layer {layer!r} is none of @N (0-based), @all, @mean:A-B, @weighted.")
-    return head, layer
-
-
-def parse_task(text: str) -> TaskSpec:
-    """Takes a task spec apart without looking at the disk."""
-    stripped = text.strip()
-    if stripped == "-" or stripped.endswith(MANIFEST_SUFFIXES):
-        return TaskSpec(stripped, "manifest", None, stripped)
-    rest, _, folder = stripped.partition("=")
-    name, _, variant = rest.partition(":")
-    if not name:
-        raise UsageError(
-            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or - (JSONL on stdin)."
-        )
-    return TaskSpec(rest, name, variant or None, folder or None)
 
 
 class Section(BaseModel):
@@ -117,7 +41,7 @@ class StoreSection(Section):
 class EncoderSection(Section):
     init_seed: Seed = Field(0, description="weights of a random: control")
     untrained_window_seconds: float = Field(
-        5.0, gt=0, le=30, description="window of an untrained whisper; trained ones keep 30 s"
+        5.0, gt=0, le=30, description="window of an untrained whisper (or tower like it); trained ones keep 30 s"
     )
 
 
@@ -128,8 +52,27 @@ class IntegrationSection(Section):
     layers: str | list[int] = Field("all", description="lal: all, from:k (0-based) or a list of layers")
     positions: Literal["before", "none"] = Field("before", description="lal: rotary positions of the audio keys")
     rank: int = Field(16, ge=1, description="lal per_layer: rank of each layer's own map")
-    pool: int = Field(1, ge=1, description="so many neighbouring feature frames are averaged into one, on reading")
+    pool: str = Field(
+        "none",
+        description="averaged on reading: none | bands (all of a time step of patches) | time:k (k steps)",
+    )
+    tokens_per_second: float | None = Field(
+        None, gt=0, description="instead of pool: at most about so many audio tokens per second, alike for all encoders"
+    )
     dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.tokens_per_second is not None and self.pool != "none":
+            raise ValueError("pool and tokens_per_second both decide how many tokens there are: leave one out")
+        return self
+
+    @field_validator("pool")
+    @classmethod
+    def _pool(cls, value: str) -> str:
+        if not re.fullmatch(r"none|bands|time:[1-9]\d*", value):
+            raise ValueError("write none, bands, or time:k with a whole number k")
+        return value
 
     @field_validator("layers")
     @classmethod

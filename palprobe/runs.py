@@ -140,22 +140,21 @@ def check_writable(folder: Path, flag: str) -> None:
         raise UsageError(f"{flag} {str(folder)!r}: {there} is not writable. Give another folder.")
 
 
-STAGE_SECTIONS = {
-    "extract": ("data", "store", "encoder"),
-    "train": ("data", "store", "encoder", "integration", "train"),
-}
+def extract_command(encoder: str, task: str, recipe: Recipe, places: Places) -> str:
+    """The shell line that makes the features of an encoder and a task, with every setting that is no default."""
+    words = ["palprobe", "extract", "--encoder", encoder, "--data", _quoted(task)]
+    words += [word for section in ("data", "store", "encoder") for word in section_flags(recipe, section)]
+    return shlex.join([*words, *place_flags("extract", places)])
 
 
-def stage_command(stage: str, cell: Cell, recipe: Recipe, places: Places) -> str:
-    """The shell line that does one stage of a cell: `extract` or `train`, with every setting that is no default."""
-    words = ["palprobe", stage, "--encoder", cell.encoder]
-    if stage == "extract":
-        words += ["--data", _quoted(cell.task)]
-    else:
-        words += ["--task", cell.task, "--integration", cell.integration, "--llm", cell.llm, "--seed", str(cell.seed)]
-        words += [] if cell.fold is None else ["--fold", str(cell.fold)]
-    words += [word for section in STAGE_SECTIONS[stage] for word in section_flags(recipe, section)]
-    return shlex.join([*words, *place_flags(stage, places)])
+def train_command(cell: Cell, recipe: Recipe, places: Places) -> str:
+    """The shell line that trains a cell, with every setting that is no default."""
+    words = ["palprobe", "train", "--encoder", cell.encoder, "--task", cell.task, "--integration", cell.integration]
+    words += ["--llm", cell.llm, "--seed", str(cell.seed)]
+    words += [] if cell.fold is None else ["--fold", str(cell.fold)]
+    sections = ("data", "store", "encoder", "integration", "train")
+    words += [word for section in sections for word in section_flags(recipe, section)]
+    return shlex.join([*words, *place_flags("train", places)])
 
 
 def section_flags(recipe: Recipe, section: str, *, without: Collection[str] = ()) -> list[str]:

@@ -71,7 +71,7 @@ class Clip:
 class AudioFeatures:
     """Encoder output for one clip: valid tokens only, no class token, unpooled."""
 
-    values: Tensor  # (T, D)
+    values: Tensor  # (layers, T, D), one layer for each that was asked for
     frame_rate: float  # time steps per second, Hz
     bands: int = 1  # tokens per time step, for patch encoders (time-major)
 
@@ -80,23 +80,24 @@ class Encoder(Protocol):
     """A frozen audio encoder.
 
     `encode` gets waveforms at `sample_rate`, each at least `min_samples` and at most `max_seconds` long; shorter
-    clips are padded and longer ones windowed for all encoders alike, in `palprobe.encoders`.
+    clips are padded and longer ones windowed for all encoders alike, in `palprobe.encoders.windows`.
     """
 
     sample_rate: int  # Hz
     frame_rate: float  # time steps per second, Hz
     dim: int  # D
-    bands: int
+    bands: int  # tokens per time step, for patch encoders
     kind: Literal["general", "speech"]
     min_samples: int
     max_seconds: float | None
+    depth: int  # number of the last layer, the encoder's output; 0 is the input of the first block, or all there is
 
     def num_tokens(self, num_samples: int) -> int:
         """Valid tokens of a waveform of that many samples at `sample_rate`."""
         ...
 
-    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """(S,) float32 waveforms → one (T, D) float32 tensor each, the same alone as in any batch."""
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:
+        """(S,) float32 waveforms → one (layers, T, D) float32 tensor each, the same alone as in any batch."""
         ...
 
 

@@ -96,6 +96,12 @@ def test_weights_that_are_not_there(refused):
     """Offline, one message names every absent encoder, its hub id, the download command and the control."""
     line = refused("compare", "--encoders", "whisper:tiny,whisper:base", code=1, texts=["random:whisper:tiny"])
     assert "hf download openai/whisper-tiny" in line and "hf download openai/whisper-base" in line
+    line = refused("compare", "--encoders", "beats,whisper", code=1, texts=["The weights of 2 encoders are not here"])
+    for text in (
+        "BEATs_iter3_plus_AS2M.pt", "lpepino/beats_ckpts", "hf download lpepino/beats_ckpts", "random:beats",
+        "model.safetensors", "hf download openai/whisper-small", "the control random:whisper",
+    ):  # fmt: skip
+        assert text in line
     refused("compare", "--llm", "some-org/some-llm", code=1, texts=["hf download some-org/some-llm", "--llm tiny"])
     refused("compare", "--llm", "no such/thing", code=1, texts=["is no hub id", "--llm tiny"])
     assert not list(Path.cwd().glob("runs*")) and not list(Path.cwd().glob("results*"))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from palprobe.recipe import load_recipe, split_list
-from palprobe.runs import Cell, Places, section_flags, stage_command
+from palprobe.recipe import load_recipe
+from palprobe.runs import Cell, Places, extract_command, section_flags, train_command
+from palprobe.specs import split_list
 
 SMALL = ("train.steps=12", "train.batch_size=8", "data.validation_fraction=0.2")
 
@@ -142,10 +143,10 @@ def test_planned_lines_hold_every_setting():
     """What is not at its default is in the lines, scoring too; a name with a comma stays one name."""
     recipe = load_recipe(settings=["scoring.bootstrap_draws=300", "train.steps=7", "data.limit=4"])
     cell = Cell("logmel", "lal", "tiny", "esc50=/a,b", 0, 1)
-    line = shlex.split(stage_command("extract", cell, recipe, Places()))
+    line = shlex.split(extract_command("logmel", cell.task, recipe, Places()))
     assert split_list(line[line.index("--data") + 1]) == ["esc50=/a,b"]
     assert "data.limit=4" in line and "train.steps=7" not in line
-    assert "train.steps=7" in shlex.split(stage_command("train", cell, recipe, Places()))
+    assert "train.steps=7" in shlex.split(train_command(cell, recipe, Places()))
     assert section_flags(recipe, "scoring") == ["--set", "scoring.bootstrap_draws=300"]
 
 
@@ -181,10 +182,13 @@ def test_options_are_the_agreed_ones():
         "train": sorted([*shared, *cell, "--runs", "--allow-missing"]),
         "eval": sorted(["run", "--split", "--scoring", "--set", "--device", "--store", "--data-root", *table]),
         "report": sorted(["results", "--out", *table]),
-        "list": ["kind"],
+        "list": ["--format", "kind"],
         "validate": sorted([*shared, "source"]),
         "doctor": ["--store"],
     }
+    examined = get_command(app).commands["doctor"].commands["encoder"].params
+    options = sorted(option for parameter in examined for option in parameter.opts)
+    assert options == ["--device", "--format", "--recipe", "--set", "spec"]
 
 
 def test_a_task_on_stdin(tones):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from palprobe import doctor
-from palprobe.doctor import machine_report, memory_bytes
+from palprobe.doctor import machine
+from palprobe.doctor.machine import machine_report, memory_bytes
 
 GIB = 1 << 30
 
@@ -31,26 +31,27 @@ def test_every_line_is_ok_or_says_what_to_do(tmp_path):
 
 def test_importing_it_loads_no_heavy_library():
     """The module can be imported by a command that must answer at once."""
-    code = "import sys, palprobe.doctor; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
+    heavy = ("torch", "transformers", "pandas")
+    code = f"import sys, palprobe.doctor.machine; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_torchaudio_of_another_release_is_seen():
     """torch 2.11 with torchaudio 2.10 is a warning with the command; a local build tag is none."""
     versions = {"torch": "2.11.0+cu128", "torchaudio": "2.10.0", "transformers": "5.23.0", "accelerate": "1.15.0"}
-    lines = dict(doctor._libraries(versions.get))
+    lines = dict(machine._libraries(versions.get))
     assert lines["torchaudio"] == (
         "warn: 2.10.0 does not go with torch 2.11.0+cu128. Run pip install 'torchaudio~=2.11.0'."
     )
     assert lines["peft"] == "warn: not installed. Run pip install peft."
     assert lines["transformers"] == "ok: 5.23.0"
-    assert dict(doctor._libraries((versions | {"torchaudio": "2.11.1+cpu"}).get))["torchaudio"] == "ok: 2.11.1+cpu"
+    assert dict(machine._libraries((versions | {"torchaudio": "2.11.1+cpu"}).get))["torchaudio"] == "ok: 2.11.1+cpu"
 
 
 def test_old_python_is_seen():
     """3.10 is too old, 3.11 is not."""
-    assert doctor._python((3, 10, 4))[1].startswith("warn: 3.10.4")
-    assert doctor._python((3, 11, 0))[1] == "ok: 3.11.0"
+    assert machine._python((3, 10, 4))[1].startswith("warn: 3.10.4")
+    assert machine._python((3, 11, 0))[1] == "ok: 3.11.0"
 
 
 def test_memory_is_that_of_the_cgroup_where_it_is_less(tmp_path, cgroups):
@@ -69,17 +70,17 @@ def test_memory_is_that_of_the_cgroup_where_it_is_less(tmp_path, cgroups):
 
 def test_cpu_quota_of_both_cgroup_versions(tmp_path, cgroups):
     """150000 of every 100000 µs is one and a half cores; the tightest of nested limits counts."""
-    assert doctor._cpu_quota(cgroups) is None
+    assert machine._cpu_quota(cgroups) is None
     (cgroups / "cpu.max").write_text("max 100000\n")
-    assert doctor._cpu_quota(cgroups) is None
+    assert machine._cpu_quota(cgroups) is None
     (cgroups / "cpu.max").write_text("150000 100000\n")
-    assert doctor._cpu_quota(cgroups) == 1.5
+    assert machine._cpu_quota(cgroups) == 1.5
     (cgroups / "cpu").mkdir()
     (cgroups / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
     (cgroups / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert doctor._cpu_quota(cgroups) == 1.0
+    assert machine._cpu_quota(cgroups) == 1.0
     (cgroups / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
-    assert doctor._cpu_quota(cgroups) == 1.5
+    assert machine._cpu_quota(cgroups) == 1.5
 
 
 def test_cgroup_folders_run_from_the_own_one_to_the_root(tmp_path):
@@ -87,7 +88,7 @@ def test_cgroup_folders_run_from_the_own_one_to_the_root(tmp_path):
     own = tmp_path / "own"
     own.write_text("4:memory:/a/b\n1:cpu,cpuacct:/c\n0::/d\n")
     root = Path("/groups")
-    folders = doctor._own_cgroups("memory", root, own)
+    folders = machine._own_cgroups("memory", root, own)
     assert folders[:3] == [root / "memory/a/b", root / "memory/a", root / "memory"]
     assert root / "d" in folders
     assert root / "cpu/c" not in folders
@@ -97,25 +98,25 @@ def test_full_or_forbidden_disk_is_seen(tmp_path, monkeypatch):
     """Too little space and a folder without write permission are warnings that name --store."""
     usage = type("Usage", (), {"free": GIB})
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
-    assert doctor._disk(tmp_path / "deep" / "features")[1].startswith("warn: 1.0 GiB free")
+    assert machine._disk(tmp_path / "deep" / "features")[1].startswith("warn: 1.0 GiB free")
     monkeypatch.setattr(os, "access", lambda place, mode: False)
-    assert "cannot be written to" in doctor._disk(tmp_path)[1]
+    assert "cannot be written to" in machine._disk(tmp_path)[1]
 
 
 def test_data_folder_lists_the_tasks_in_it(tmp_path):
     """Known task folders are named; no variable, no folder and an empty folder are warnings."""
     (tmp_path / "esc10").mkdir()
     (tmp_path / "holiday").mkdir()
-    assert doctor._data(tmp_path)[1] == f"ok: {tmp_path} with esc10"
-    assert "Set PALPROBE_DATA" in doctor._data(None)[1]
-    assert "is no folder" in doctor._data(tmp_path / "absent")[1]
-    assert "holds no task" in doctor._data(tmp_path / "holiday")[1]
+    assert machine._data(tmp_path)[1] == f"ok: {tmp_path} with esc10"
+    assert "Set PALPROBE_DATA" in machine._data(None)[1]
+    assert "is no folder" in machine._data(tmp_path / "absent")[1]
+    assert "holds no task" in machine._data(tmp_path / "holiday")[1]
 
 
 def test_offline_with_an_empty_cache_is_seen(tmp_path):
     """Offline and nothing downloaded: no pretrained encoder can be loaded."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    assert dict(doctor._hub(offline))["HF cache"].startswith(f"warn: {tmp_path / 'hub'}, 0 models")
+    assert dict(machine._hub(offline))["HF cache"].startswith(f"warn: {tmp_path / 'hub'}, 0 models")
     (tmp_path / "hub" / "models--someone--encoder").mkdir(parents=True)
-    assert dict(doctor._hub(offline))["HF cache"] == f"ok: {tmp_path / 'hub'}, 1 models"
-    assert "not set" in dict(doctor._hub({}))["HF_HUB_OFFLINE"]
+    assert dict(machine._hub(offline))["HF cache"] == f"ok: {tmp_path / 'hub'}, 1 models"
+    assert "not set" in dict(machine._hub({}))["HF_HUB_OFFLINE"]

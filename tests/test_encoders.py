@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor
 
 from palprobe.encoders import ENCODERS, identify, load_encoder
+from palprobe.encoders.hf.families import FAMILIES
 from palprobe.encoders.windows import encode_clips
 from palprobe.errors import EncoderError, UnknownNameError, UsageError
 from palprobe.files import canonical_json
-from palprobe.recipe import EncoderSection, parse_encoder
+from palprobe.recipe import EncoderSection
+from palprobe.specs import parse_encoder
 from palprobe.types import Encoder
 
 SECTION = EncoderSection(untrained_window_seconds=2.0)
@@ -68,11 +71,21 @@ def user_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+FIXTURES = Path(__file__).parent / "fixtures"
+BEATS, EAT, DASHENG = (
+    FIXTURES / "beats" / "BEATs_small.pt",
+    FIXTURES / "eat" / "hf_pretrain",
+    FIXTURES / "dasheng" / "hf",
+)
 SPECS = {
     "logmel": "logmel",
     "mfcc": "mfcc",
+    "beats": f"beats={BEATS}",
+    "openbeats": f"random:openbeats={BEATS}",
+    "eat": f"eat={EAT}",
+    "sslam": f"random:sslam={EAT}",
+    "dasheng": f"dasheng={DASHENG}",
     "whisper": "random:whisper:tiny",
-    "whisper@1": "random:whisper:tiny@1",
     "local whisper": "whisper={whisper}",
     "user": "{user}:Envelope",
 }
@@ -94,25 +107,39 @@ def clip(seconds: float, rate: int, seed: int = 0) -> Tensor:
 
 
 def features(encoder: Encoder, waveform: Tensor) -> Tensor:
-    return encode_clips(encoder, [waveform])[0].features.values
+    """(T, D) of the last layer."""
+    return encode_clips(encoder, [waveform], [encoder.depth])[0].features.values[0]
 
 
 def test_every_registered_encoder_is_under_contract() -> None:
-    """A newly registered name must be added to the list above."""
-    assert {parse_encoder(text).name for text in SPECS.values()} >= set(ENCODERS.parts)
+    """A newly registered name must be added to the list above, or to that of the families of transformers."""
+    names = {parse_encoder(text).name for text in SPECS.values()} | set(FAMILIES)
+    assert names >= set(ENCODERS.parts) - {"hf", "imported"}  # these two stand for others
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.2, 1.7, 7.0])
 def test_length_follows_duration(encoder: Encoder, seconds: float) -> None:
     """T is duration x frame rate to within one token, D is `dim`; 7 s is longer than three of the windows."""
     waveform = clip(seconds, encoder.sample_rate)
-    encoded = encode_clips(encoder, [waveform])[0]
-    num_tokens, dim = encoded.features.values.shape
-    assert dim == encoder.dim
-    assert abs(num_tokens / encoder.bands - seconds * encoder.frame_rate) < 1
+    encoded = encode_clips(encoder, [waveform], [encoder.depth])[0]
+    num_layers, num_tokens, dim = encoded.features.values.shape
+    assert (num_layers, dim) == (1, encoder.dim)
+    assert abs(num_tokens / encoder.bands - max(seconds * encoder.frame_rate, 1)) < 1
     assert encoded.features.frame_rate == encoder.frame_rate
     assert encoded.features.values.dtype == torch.float32
-    assert not encoded.padded
+    assert encoded.padded == (len(waveform) < encoder.min_samples)
+
+
+def test_layers_come_from_one_pass(encoder: Encoder) -> None:
+    """All layers at once are those asked for one by one, the last is the encoder's output, and they differ."""
+    waveform = clip(0.5, encoder.sample_rate)
+    layers = range(encoder.depth + 1)
+    together = encode_clips(encoder, [waveform], layers)[0].features.values
+    assert torch.equal(together[-1], features(encoder, waveform))
+    for layer in layers:
+        alone = encode_clips(encoder, [waveform], [layer])[0].features.values
+        assert torch.equal(alone[0], together[layer])
+    assert all(not torch.equal(a, b) for a, b in itertools.pairwise(together))
 
 
 def test_features_can_be_trained_on(encoder: Encoder) -> None:
@@ -126,7 +153,7 @@ def test_alone_equals_in_batch_and_again(encoder: Encoder, spec_text: str) -> No
     """Bit for bit: alone, in a batch of other lengths, a second time, and after loading anew."""
     waveforms = [clip(seconds, encoder.sample_rate, seed) for seed, seconds in enumerate((1.7, 0.2, 2.9))]
     alone = [features(encoder, waveform) for waveform in waveforms]
-    together = [encoded.features.values for encoded in encode_clips(encoder, waveforms)]
+    together = [encoded.features.values[0] for encoded in encode_clips(encoder, waveforms, [encoder.depth])]
     anew = load_encoder(parse_encoder(spec_text), SECTION)
     for waveform, one, other in zip(waveforms, alone, together, strict=True):
         assert torch.equal(one, other)
@@ -156,12 +183,12 @@ def test_long_clip_is_its_windows_joined(encoder: Encoder) -> None:
 def test_short_clip_is_padded_and_says_so(encoder: Encoder) -> None:
     """Ten samples become one token step of silence-padded audio; a clip of exactly the minimum is not padded."""
     short = clip(1.0, encoder.sample_rate)[:10]
-    encoded = encode_clips(encoder, [short])[0]
+    encoded = encode_clips(encoder, [short], [encoder.depth])[0]
     assert encoded.padded
     by_hand = torch.cat([short, torch.zeros(encoder.min_samples - 10)])
-    assert torch.equal(encoded.features.values, features(encoder, by_hand))
-    assert len(encoded.features.values) == encoder.bands
-    assert not encode_clips(encoder, [by_hand])[0].padded
+    assert torch.equal(encoded.features.values[0], features(encoder, by_hand))
+    assert encoded.features.values.shape[1] == encoder.bands
+    assert not encode_clips(encoder, [by_hand], [encoder.depth])[0].padded
 
 
 def test_silence_is_encoded(encoder: Encoder) -> None:
@@ -173,7 +200,7 @@ def test_identity_is_json_and_repeats(spec_text: str) -> None:
     """The identity has one canonical JSON text, the same each time, and leaves the global random numbers alone."""
     spec = parse_encoder(spec_text)
     state = torch.random.get_rng_state()
-    assert canonical_json(identify(spec, SECTION)) == canonical_json(identify(spec, SECTION))
+    assert canonical_json(identify(spec, SECTION).fields) == canonical_json(identify(spec, SECTION).fields)
     load_encoder(spec, SECTION)
     assert torch.equal(torch.random.get_rng_state(), state)
 
@@ -182,7 +209,8 @@ def test_identity_changes_with_what_decides_the_output(whisper_folder: Path, use
     """Seed, window, size, layer, weights and the user's file each change it; how the last layer is written does not."""
 
     def identity(text: str, **section: float) -> str:
-        return canonical_json(identify(parse_encoder(text), EncoderSection(**section)))
+        found = identify(parse_encoder(text), EncoderSection(**section))
+        return canonical_json([found.fields, found.layers])
 
     tiny_whisper(tmp_path / "other", positions=50)
     changed = tmp_path / "envelope.py"
@@ -232,11 +260,12 @@ def side_by_side(frames: np.ndarray) -> np.ndarray:
 
 
 def test_logmel_equals_a_plain_computation() -> None:
-    """Four frames of log-mel energies in each token, as numpy's FFT and the mel formula give them."""
+    """Four frames of log-mel energies in each token, as numpy's FFT gives them, and beside each band its change."""
     waveform = clip(1.234, 16_000)
-    found = features(load_encoder(parse_encoder("logmel"), SECTION), waveform)
-    expected = side_by_side(slow_logmel(waveform.numpy().astype(np.float64)))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-3)  # float32 against float64
+    found = features(load_encoder(parse_encoder("logmel"), SECTION), waveform).numpy().reshape(-1, 64, 2, 4)
+    energies = side_by_side(slow_logmel(waveform.numpy().astype(np.float64))).reshape(-1, 64, 4)
+    np.testing.assert_allclose(found[:, :, 0], energies, atol=1e-3)  # float32 against float64
+    np.testing.assert_allclose(found[:, :, 1], np.diff(energies, axis=0, prepend=energies[:1]), atol=2e-3)
 
 
 def test_mfcc_equals_a_plain_computation() -> None:
@@ -264,7 +293,6 @@ def _delta(values: np.ndarray) -> np.ndarray:
     ("text", "expected"),
     [
         ("logmell", "Did you mean 'logmel'?"),
-        ("hf:openai/whisper-small", "No encoder is named 'hf'"),
         ("random:logmel", "logmel has no weights"),
         ("random:mfcc", "mfcc has no weights"),
         ("logmel@3", "no layers to choose from"),
@@ -272,30 +300,46 @@ def _delta(values: np.ndarray) -> np.ndarray:
         ("logmel=folder", "reads no folder"),
         ("random:whisper:smal", "Did you mean 'small'?"),
         ("random:whisper:tiny@5", "@0, input of the first block, to @4"),
-        ("random:whisper:tiny@all", "@all is not supported yet for whisper"),
-        ("random:whisper:tiny@weighted", "@weighted is not supported yet"),
-        ("random:whisper:tiny@mean:1-3", "@mean:1-3 is not supported yet"),
+        ("random:whisper:tiny@mean:3-9", "@0, input of the first block, to @4"),
+        ("random:whisper:tiny@mean:3-1", "@0, input of the first block, to @4"),
+        ("mfcc@weighted", "no layers to choose from"),
         ("no/such/file.py:Class", "there is no file 'no/such/file.py'"),
     ],
 )
 def test_a_spec_that_cannot_work_is_one_line(text: str, expected: str) -> None:
-    """Naming, loading: both refuse it before any work, with what to write instead."""
-    for refuse in (identify, load_encoder):
-        with pytest.raises(UsageError) as caught:
-            refuse(parse_encoder(text), SECTION)
-        assert expected in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert isinstance(caught.value, UnknownNameError) == ("No encoder is named" in str(caught.value))
+    """It is refused by its identity, before any work, with what to write instead."""
+    with pytest.raises(UsageError) as caught:
+        identify(parse_encoder(text), SECTION)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, UnknownNameError) == ("No encoder is named" in str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("layer", "stores"),
+    [
+        ("", [(4,)]),
+        ("@0", [(0,)]),
+        ("@mean:1-3", [(1, 2, 3)]),
+        ("@all", [(0,), (1,), (2,), (3,), (4,)]),
+        ("@weighted", [(0,), (1,), (2,), (3,), (4,)]),
+    ],
+)
+def test_layers_of_a_spec(layer: str, stores: list[tuple[int, ...]]) -> None:
+    """Which stores a spec asks for, of an encoder of four blocks."""
+    assert list(identify(parse_encoder(f"random:whisper:tiny{layer}"), SECTION).layers) == stores
 
 
 def test_an_encoder_that_breaks_its_word_is_named() -> None:
     """encode_clips itself refuses a length other than num_tokens, and a number of outputs other than that of clips."""
     good = {"sample_rate": 10, "frame_rate": 1.0, "dim": 2, "bands": 1, "min_samples": 1, "max_seconds": None}
-    wrong = SimpleNamespace(**good, name="mine", num_tokens=lambda n: n, encode=lambda w: [torch.zeros(3, 2)])
-    with pytest.raises(EncoderError, match=r"mine gave torch.float32 of shape \(3, 2\) for 5 samples; .*\(5, 2\)"):
-        encode_clips(wrong, [torch.zeros(5)])
+    wrong = SimpleNamespace(**good, name="mine", num_tokens=lambda n: n, encode=lambda w, _: [torch.zeros(1, 3, 2)])
+    with pytest.raises(
+        EncoderError, match=r"mine gave torch.float32 of shape \(1, 3, 2\) for 5 samples; .*\(1, 5, 2\)"
+    ):
+        encode_clips(wrong, [torch.zeros(5)], [0])
     with pytest.raises(EncoderError, match="mine gave 1 outputs for 2 waveforms"):
-        encode_clips(wrong, [torch.zeros(3), torch.zeros(3)])
+        encode_clips(wrong, [torch.zeros(3), torch.zeros(3)], [0])
 
 
 def test_names_are_listed_without_torch() -> None:

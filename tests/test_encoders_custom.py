@@ -1,25 +1,45 @@
-"""encoders/custom: a user's own class, its weights, its untrained control and its faults."""
+"""encoders/custom: a user's own class, its neighbours, its weights, its untrained control and its faults."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_encoders import SECTION, clip, features
+from torch import Tensor
 
-from palprobe.encoders import identify, load_encoder
 from palprobe.encoders.custom import UserEncoder
+from palprobe.encoders.custom_import import neighbours_unchanged
+from palprobe.encoders.options import stored_layers
+from palprobe.encoders.windows import encode_clips
 from palprobe.errors import EncoderError, UsageError
-from palprobe.recipe import parse_encoder
-from palprobe.types import Encoder
+from palprobe.recipe import EncoderSection
+from palprobe.specs import EncoderSpec, parse_encoder
+
+SECTION = EncoderSection()
 
 
-def user(tmp_path: Path, code: str, name: str = ":Mine", prefix: str = "") -> Encoder:
+def clip(seconds: float, rate: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(round(seconds * rate), generator=generator)
+
+
+def spec_of(tmp_path: Path, code: str, name: str = ":Mine", prefix: str = "") -> EncoderSpec:
     path = tmp_path / "mine.py"
     path.write_text("import torch\nfrom torch import nn\n" + code)
-    return load_encoder(parse_encoder(f"{prefix}{path}{name}"), SECTION)
+    return parse_encoder(f"{prefix}{path}{name}")
+
+
+def user(tmp_path: Path, code: str, name: str = ":Mine", prefix: str = "") -> UserEncoder:
+    return UserEncoder.load(spec_of(tmp_path, code, name, prefix), SECTION, device="cpu")
+
+
+def features(encoder: UserEncoder, waveform: Tensor) -> Tensor:
+    values = encode_clips(encoder, [waveform], [encoder.depth])[0].features.values
+    assert values.shape[0] == 1  # one layer
+    return values[0]
 
 
 PLAIN = """
@@ -47,6 +67,14 @@ def test_the_documented_example_works(tmp_path: Path) -> None:
     assert features(user(tmp_path, code, name=""), clip(1.0, 16_000)).shape == (50, 1)
 
 
+def test_there_are_no_layers_to_choose(tmp_path: Path) -> None:
+    """A user's class has depth 0, so @1 is refused."""
+    spec = spec_of(tmp_path, PLAIN, name=":Mine@1")
+    assert UserEncoder.depth_of(spec, SECTION) == 0
+    with pytest.raises(UsageError, match="no layers"):
+        stored_layers(spec, 0)
+
+
 def test_user_weights_are_in_the_identity(tmp_path: Path) -> None:
     """The same file with other weights on disk is another encoder: of a module held as attribute, and of a tensor."""
     code = f"""
@@ -60,12 +88,84 @@ class Mine:
     def encode(self, waveform):
         return self.net(waveform.unfold(0, 320, 320).mean(dim=1, keepdim=True)) * self.scale
 """
+    spec = spec_of(tmp_path, code)
     digests = set()
     for values in ([1.0, 1.0], [2.0, 1.0], [1.0, 2.0]):
         torch.save(torch.tensor(values), tmp_path / "w.pt")
-        user(tmp_path, code)
-        digests.add(identify(parse_encoder(f"{tmp_path / 'mine.py'}:Mine"), SECTION)["state_sha256"])
+        digests.add(UserEncoder.identify(spec, SECTION)["state_sha256"])
     assert len(digests) == 3
+
+
+NEIGHBOURED = """
+import scale
+from .pack import shift
+class Mine:
+    sample_rate, frame_rate, dim = 16_000, 50.0, 1
+    def __init__(self):
+        from late import power
+        self.power = power
+    def encode(self, waveform):
+        return waveform.new_full((len(waveform) // 320, 1), scale.FACTOR * 100 + shift.BY * 10 + self.power)
+"""
+
+
+def neighbours(folder: Path, factor: int) -> None:
+    (folder / "pack").mkdir(parents=True, exist_ok=True)
+    (folder / "pack" / "__init__.py").write_text("")
+    (folder / "pack" / "shift.py").write_text("BY = 2\n")
+    (folder / "scale.py").write_text(f"FACTOR = {factor}\n")
+    (folder / "late.py").write_text("power = 3\n")
+
+
+def test_neighbours_are_imported_and_told(tmp_path: Path) -> None:
+    """Modules beside the file are found, absolutely and relatively, and each is in the identity by its bytes."""
+    neighbours(tmp_path, factor=1)
+    spec = spec_of(tmp_path, NEIGHBOURED)
+    assert features(UserEncoder.load(spec, SECTION, device="cpu"), clip(0.1, 16_000)).unique().tolist() == [123.0]
+    identity = UserEncoder.identify(spec, SECTION)
+    assert list(identity["neighbours"]) == ["late.py", "pack/__init__.py", "pack/shift.py", "scale.py"]
+    assert neighbours_unchanged(identity, tmp_path / "mine.py")
+    (tmp_path / "scale.py").write_text("FACTOR = 4\n")  # in the same second, with the same size
+    assert not neighbours_unchanged(identity, tmp_path / "mine.py")
+    assert features(UserEncoder.load(spec, SECTION, device="cpu"), clip(0.1, 16_000)).unique().tolist() == [423.0]
+    assert UserEncoder.identify(spec, SECTION)["neighbours"]["scale.py"] != identity["neighbours"]["scale.py"]
+    (tmp_path / "late.py").unlink()
+    assert not neighbours_unchanged(identity, tmp_path / "mine.py")
+
+
+def test_neighbours_of_two_encoders_do_not_meet(tmp_path: Path) -> None:
+    """Two folders with modules of the same names: each encoder has its own, and no trace is left in the interpreter."""
+    path = list(sys.path)
+    found = []
+    for factor in (5, 6):
+        folder = tmp_path / str(factor)
+        neighbours(folder, factor)
+        found.append(features(user(folder, NEIGHBOURED), clip(0.1, 16_000)).unique().item())
+    assert found == [523.0, 623.0]
+    assert sys.path == path and not {"scale", "late", "pack"} & set(sys.modules)
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_an_edited_file_is_run_as_it_is_now(tmp_path: Path) -> None:
+    """A change within the same second, of the same length, is seen: no compiled copy is believed."""
+    for value in (3, 4):
+        code = PLAIN.replace("waveform.unfold", f"{value} * waveform.unfold")
+        expected = value * np.abs(clip(0.1, 16_000).numpy()).reshape(5, 320).mean(1, keepdims=True)
+        np.testing.assert_allclose(features(user(tmp_path, code), clip(0.1, 16_000)).numpy(), expected, rtol=1e-6)
+
+
+def test_it_leaves_stdout_and_torch_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it prints goes to stderr; switched-off gradients, another default dtype and its seeds end with its code."""
+    code = "torch.set_grad_enabled(False)\ntorch.set_default_dtype(torch.float64)\nprint('imported')\n" + PLAIN.replace(
+        "return", "torch.manual_seed(7); print('encoding'); return"
+    ).replace("def encode", "def __init__(self):\n        torch.manual_seed(7)\n\n    def encode")
+    state = torch.random.get_rng_state()
+    encoder = user(tmp_path, code)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    features(encoder, clip(0.1, 16_000))
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "imported\nencoding\n")
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
 
 
 def test_untrained_user_class_is_initialised_anew(tmp_path: Path) -> None:
@@ -109,9 +209,10 @@ class Mine(nn.Module):
 BROKEN = {
     "syntax": ("class Mine(:\n", "line 3: SyntaxError"),
     "import": ("import no_such_package\n", "line 3: ModuleNotFoundError: No module named 'no_such_package'"),
+    "exit": ("import sys\nsys.exit('usage: mine.py AUDIO')\n", "line 4: SystemExit: usage: mine.py AUDIO"),
     "constructor": (
         PLAIN + "    def __init__(self):\n        raise ValueError('no\\nweights')\n",
-        "ValueError: no weights",
+        "line 10: ValueError: no weights",
     ),
     "encode": (PLAIN.replace("waveform.unfold", "waveform.unfolt"), "line 8: AttributeError"),
     "attributes": (PLAIN.replace("frame_rate, dim", "rate, size"), "lacks frame_rate, dim"),
@@ -137,6 +238,13 @@ def test_fault_in_a_users_file_is_one_line(tmp_path: Path, fault: str) -> None:
     assert "\n" not in message
 
 
+def test_fault_in_a_neighbour_names_the_line_that_asked_for_it(tmp_path: Path) -> None:
+    """The line is one of the encoder's own file, not the number of a line of the other file."""
+    (tmp_path / "scale.py").write_text("\n" * 20 + "FACTOR = (\n")
+    with pytest.raises(EncoderError, match=r"mine\.py, line 4: SyntaxError"):
+        user(tmp_path, NEIGHBOURED)
+
+
 def test_user_class_must_be_named_where_there_are_two(tmp_path: Path) -> None:
     """Two candidates, or a misspelt one: the message lists them; an imported class is no candidate."""
     two = PLAIN + PLAIN.replace("Mine", "Yours")
@@ -146,8 +254,8 @@ def test_user_class_must_be_named_where_there_are_two(tmp_path: Path) -> None:
         user(tmp_path, two, name=":Your")
     with pytest.raises(UsageError, match="0 encoder classes: none"):
         user(tmp_path, "from torch.nn import Linear\n", name="")
-    with pytest.raises(UsageError, match="no layers"):
-        user(tmp_path, PLAIN, name=":Mine@1")
+    with pytest.raises(UsageError, match=r"there is no file 'no/such/file\.py'"):
+        UserEncoder.identify(parse_encoder("no/such/file.py:Class"), SECTION)
 
 
 def test_untrained_user_class_needs_weights_and_rules(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from palprobe.evaluation.evaluate import evaluate
 from palprobe.evaluation.scores import chance, score_predictions
 from palprobe.features.extraction import extract
-from palprobe.recipe import load_recipe, parse_encoder
+from palprobe.recipe import load_recipe
 from palprobe.runs import Cell, Places
+from palprobe.specs import parse_encoder
 from palprobe.training.train_cell import train_cell
 from palprobe.training.workspace import Workspace
 from palprobe.types import Example, Prediction
@@ -51,7 +52,7 @@ def trained(tones, tmp_path_factory):
     settings = ["train.steps=60", "train.batch_size=8", "train.learning_rate=0.003"]
     recipe = load_recipe(settings=settings, flags={"tasks": [str(tones)]})
     places = Places(store=folder / "features", runs=folder / "runs")
-    extract(parse_encoder("logmel"), Workspace(recipe, places).task(str(tones)).examples, recipe, places.store)
+    extract([parse_encoder("logmel")], Workspace(recipe, places).task(str(tones)).examples, recipe, places.store)
     workspace = Workspace(recipe, places)
     plan = workspace.plan(Cell("logmel", "lal", "tiny", str(tones), 0, 0))
     train_cell(workspace, plan, lambda _: None)

@@ -17,16 +17,18 @@ from palprobe.encoders import load_encoder
 from palprobe.encoders.windows import encode_clips
 from palprobe.features.clips import ClipIndex
 from palprobe.features.extraction import extract
-from palprobe.features.identity import feature_identity
+from palprobe.features.identity import feature_identities
 from palprobe.features.store import FeatureStore
-from palprobe.recipe import Recipe, parse_encoder
+from palprobe.recipe import Recipe
+from palprobe.specs import parse_encoder
 from palprobe.types import Example
 
 SPEC = parse_encoder("logmel")
 
 
 def read(example: Example, root: Path) -> Tensor:
-    return FeatureStore.open(root, feature_identity(SPEC, Recipe())).get(ClipIndex(root).key(example))
+    (only,) = feature_identities(SPEC, Recipe())
+    return FeatureStore.open(root, only.fields).get(ClipIndex(root).key(example))
 
 
 def noise(folder: Path, count: int) -> list[Example]:
@@ -44,7 +46,8 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from palprobe.features import extraction
-from palprobe.recipe import load_recipe, parse_encoder
+from palprobe.recipe import load_recipe
+from palprobe.specs import parse_encoder
 from palprobe.types import Example
 
 folder, stop = Path(sys.argv[1]), sys.argv[2]
@@ -56,7 +59,7 @@ def wait(*_):
     time.sleep(60)
 
 if stop == "between":
-    progress = wait
+    progress = lambda done, total: done == 16 and wait()
 else:
     progress = None
 if stop == "fsync":  # in the middle of the third shard: its bytes are written, its name is not
@@ -68,7 +71,7 @@ if stop == "fsync":  # in the middle of the third shard: its bytes are written, 
             wait()
         real(handle)
     os.fsync = fsync
-extraction.extract(parse_encoder("logmel"), examples, load_recipe(settings=["store.shard_items=3"]), folder / "f",
+extraction.extract([parse_encoder("logmel")], examples, load_recipe(settings=["store.shard_items=3"]), folder / "f",
                    progress=progress)
 """
 
@@ -82,7 +85,7 @@ def expected(examples: Sequence[Example]) -> dict[str, Tensor]:
     """logmel's features by the straight way: one clip at a time, no store."""
     encoder = load_encoder(SPEC, Recipe().encoder)
     waves = {e.id: torch.from_numpy(soundfile.read(e.audio, dtype="float32")[0]) for e in examples}
-    return {name: encode_clips(encoder, [wave])[0].features.values.half() for name, wave in waves.items()}
+    return {name: encode_clips(encoder, [wave], [0])[0].features.values[0].half() for name, wave in waves.items()}
 
 
 @pytest.mark.parametrize(("stop", "kept"), [("between", 15), ("fsync", 6)])
@@ -95,9 +98,9 @@ def test_a_kill_costs_the_open_shard_only(tmp_path: Path, stop: str, kept: int) 
     process.communicate()
     leftovers = list((tmp_path / "f").glob("*/*.tmp.*"))
     assert len(leftovers) == (1 if stop == "fsync" else 0)
-    outcome = extract(SPEC, examples, Recipe(), tmp_path / "f")
+    outcome = extract([SPEC], examples, Recipe(), tmp_path / "f")
     assert (outcome.reused, outcome.encoded) == (kept, 20 - kept)
-    assert list(outcome.store_path.glob("*.tmp.*")) == []
+    assert list(outcome.stores[0].glob("*.tmp.*")) == []
     for example in examples:
         assert torch.equal(read(example, tmp_path / "f"), expected([example])[example.id])
 
@@ -109,7 +112,8 @@ def test_two_extractions_at_once(tmp_path: Path) -> None:
     for process in processes:
         process.communicate(timeout=60)
     assert [process.returncode for process in processes] == [0, 0]
-    store = FeatureStore.open(tmp_path / "f", feature_identity(SPEC, Recipe()))
+    (only,) = feature_identities(SPEC, Recipe())
+    store = FeatureStore.open(tmp_path / "f", only.fields)
     assert len(store) == 40
     features = expected(examples)
     index = ClipIndex(tmp_path / "f")

@@ -4,17 +4,20 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from palprobe.errors import DataError, UnfinishedError, WeightsError
+from palprobe.encoders import EncoderIdentity
+from palprobe.errors import DataError, UnfinishedError, UsageError
 from palprobe.features import clips, identity
 from palprobe.features.clips import ClipIndex
-from palprobe.features.identity import feature_identity, record_identity, recorded_identity
+from palprobe.features.identity import feature_identities, record_identities, recorded_identities
 from palprobe.files import digest
-from palprobe.recipe import load_recipe, parse_encoder
+from palprobe.recipe import Recipe, load_recipe
+from palprobe.specs import parse_encoder
 from palprobe.types import Example
 
 
@@ -99,21 +102,29 @@ def test_a_torn_index_line_is_passed_over(tmp_path: Path) -> None:
     assert ClipIndex(tmp_path / "f").keys([example(path) for path in paths]) == before
 
 
+def fields(text: str, recipe: Recipe) -> dict[str, Any]:
+    (only,) = feature_identities(parse_encoder(text), recipe)
+    return only.fields
+
+
 def test_identity_names_what_changes_features() -> None:
     """Encoder, layer and dtype change the fingerprint; seeds and training settings do not."""
-    base = digest(feature_identity(parse_encoder("logmel"), load_recipe()))
-    assert base == digest(feature_identity(parse_encoder("logmel"), load_recipe(settings=["train.steps=3"])))
-    assert base != digest(feature_identity(parse_encoder("mfcc"), load_recipe()))
-    assert base != digest(feature_identity(parse_encoder("logmel"), load_recipe(settings=["store.dtype=float32"])))
+    base = digest(fields("logmel", load_recipe()))
+    assert base == digest(fields("logmel", load_recipe(settings=["train.steps=3"])))
+    assert base != digest(fields("mfcc", load_recipe()))
+    assert base != digest(fields("logmel", load_recipe(settings=["store.dtype=float32"])))
 
 
 def test_identity_names_the_layer_and_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The layer and libsndfile's version are fields of their own; torch is none."""
-    monkeypatch.setattr(identity, "identify", lambda spec, section: {"name": "x", "sizes": (1, 2)})
-    fields = feature_identity(parse_encoder("whisper@3"), load_recipe())
-    assert fields["layer"] == "3" and fields["audio"]["libsndfile"] == soundfile.__libsndfile_version__
-    assert fields["encoder"]["sizes"] == [1, 2]  # as JSON will give it back
-    assert "torch" not in str(fields)
+    monkeypatch.setattr(
+        identity, "identify", lambda *_: EncoderIdentity({"name": "x", "sizes": (1, 2)}, ((3,), (1, 2)))
+    )
+    one, mean = (found.fields for found in feature_identities(parse_encoder("whisper@3"), load_recipe()))
+    assert one["layer"] == 3 and mean["layer"] == "mean:1-2"
+    assert one["audio"]["libsndfile"] == soundfile.__libsndfile_version__
+    assert one["encoder"]["sizes"] == [1, 2]  # as JSON will give it back
+    assert "torch" not in str(one)
 
 
 def test_a_user_s_encoder_is_not_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,28 +133,29 @@ def test_a_user_s_encoder_is_not_loaded_again(tmp_path: Path, monkeypatch: pytes
     file.write_text("class Mine: pass\n")
     spec, recipe = parse_encoder(f"{file}:Mine"), load_recipe()
     loads: list[str] = []
-    monkeypatch.setattr(identity, "identify", lambda spec, section: (loads.append(spec.text), {"state": "s1"})[1])
+    made_up = EncoderIdentity({"state": "s1"}, ((0,),))
+    monkeypatch.setattr(identity, "identify", lambda spec, section: (loads.append(spec.text), made_up)[1])
     with pytest.raises(UnfinishedError, match="palprobe extract"):
-        recorded_identity(spec, recipe, tmp_path)
-    made = feature_identity(spec, recipe)
-    record_identity(spec, recipe, tmp_path, made)
-    record_identity(spec, recipe, tmp_path, made)
+        recorded_identities(spec, recipe, tmp_path)
+    made = feature_identities(spec, recipe)
+    record_identities(spec, recipe, tmp_path, made)
+    record_identities(spec, recipe, tmp_path, made)
     assert len((tmp_path / identity.RECORD_NAME).read_text().splitlines()) == 1
-    assert recorded_identity(spec, recipe, tmp_path) == made and len(loads) == 1
+    assert recorded_identities(spec, recipe, tmp_path) == made and len(loads) == 1
     for other in (load_recipe(settings=["encoder.init_seed=1"]), None):
         if other is None:
             file.write_text("class Mine: x = 1\n")
         with pytest.raises(UnfinishedError):
-            recorded_identity(spec, other or recipe, tmp_path)
+            recorded_identities(spec, other or recipe, tmp_path)
     file.unlink()
-    with pytest.raises(WeightsError, match=r"my\.py is not there"):
-        recorded_identity(spec, recipe, tmp_path)
+    with pytest.raises(UsageError, match=r"there is no file '.*my\.py'"):
+        recorded_identities(spec, recipe, tmp_path)
 
 
 def test_registered_encoders_need_no_record(tmp_path: Path) -> None:
     """logmel's identity is the same with and without extraction before."""
     spec, recipe = parse_encoder("logmel"), load_recipe()
-    assert recorded_identity(spec, recipe, tmp_path) == feature_identity(spec, recipe)
+    assert recorded_identities(spec, recipe, tmp_path) == feature_identities(spec, recipe)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -223,10 +223,10 @@ def test_unknown_names_are_refused_with_the_known_ones():
 
 def test_options_without_effect_leave_the_identity_alone():
     """What an integration does not read is at its default in the resolved section, so it retrains nothing."""
-    asked = IntegrationSection(layers="from:1", positions="none", rank=4, pool=2)
-    assert resolve_section("plits", asked) == IntegrationSection(connector="mlp", pool=2)
+    asked = IntegrationSection(layers="from:1", positions="none", rank=4, pool="time:2")
+    assert resolve_section("plits", asked) == IntegrationSection(connector="mlp", pool="time:2")
     assert resolve_section("lal", asked) == IntegrationSection(
-        connector="shared", layers="from:1", positions="none", pool=2
+        connector="shared", layers="from:1", positions="none", pool="time:2"
     )
     per_layer = resolve_section("lal", asked.model_copy(update={"connector": "per_layer"}))
     assert per_layer.rank == 4

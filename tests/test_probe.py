@@ -4,13 +4,14 @@ import torch
 from small_llms import small_llm
 from torch import nn
 
+from palprobe.features.pooling import Pooling
 from palprobe.integrations import build_integration, resolve_section
 from palprobe.llm.adapters import make_trainable
 from palprobe.llm.tokenizer import ByteTokenizer, Question, encode_question
 from palprobe.recipe import IntegrationSection
 from palprobe.training.batches import IGNORED, WINDOW_BATCHES, collate, plan_steps
 from palprobe.training.loop import answer_loss
-from palprobe.training.probe import Probe, Standardise, hide_stretches, pad_frames, pool_frames
+from palprobe.training.probe import LayerMix, Probe, Standardise, hide_stretches, pad_frames
 
 DIM = 6
 
@@ -21,16 +22,6 @@ def frames_of(*lengths: int) -> list[torch.Tensor]:
 
 
 # --- features on their way to the integration
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 6, 7])
-def test_pooling_is_the_mean_of_neighbours(length):
-    """Stretches of three, the rest averaged alone: no frame is dropped and none counts twice."""
-    (frames,) = frames_of(length)
-    expected = [frames.numpy()[start : start + 3].mean(0) for start in range(0, length, 3)]
-    np.testing.assert_allclose(pool_frames(frames, 3).numpy(), expected, rtol=1e-6)
-    assert pool_frames(frames, 1) is frames
-    np.testing.assert_allclose(pool_frames(frames.T.contiguous().T, 3).numpy(), expected, rtol=1e-6)
 
 
 def test_padding_by_hand():
@@ -101,7 +92,8 @@ def build_probe(seed: int = 0, *, trainable: str = "lora") -> Probe:
     llm = small_llm()
     make_trainable(llm, trainable, lora_rank=2, seed=seed)
     section = resolve_section("lal", IntegrationSection())
-    return Probe(build_integration("lal", dim=DIM, shape=llm.shape, section=section, seed=seed), llm, dim=DIM, pool=2)
+    integration = build_integration("lal", dim=DIM, shape=llm.shape, section=section, seed=seed)
+    return Probe(integration, llm, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2))
 
 
 def test_a_probe_shows_pooled_standardised_features():
@@ -120,6 +112,30 @@ def test_a_probe_shows_pooled_standardised_features():
     for clip, row, real in zip(clips, features.numpy(), mask.numpy(), strict=True):
         pooled = np.stack([clip.half().float().numpy()[start : start + 2].mean(0) for start in range(0, len(clip), 2)])
         np.testing.assert_allclose(row[real], (pooled - together.mean(0)) / together.std(0), rtol=1e-4, atol=1e-5)
+
+
+def test_layers_are_mixed_by_a_softmax():
+    """Alike at first; then each layer counts as exp(logit) over their sum, by hand, after its own standardisation."""
+    mix = LayerMix(3)
+    layers = torch.arange(12.0).view(1, 2, 6)  # two tokens, three layers of two numbers
+    np.testing.assert_allclose(mix(layers).detach(), [[[2.0, 3.0], [8.0, 9.0]]], rtol=1e-6)
+    mix.logits.data = torch.tensor([1.0, 2.0, 5.0]).log()
+    np.testing.assert_allclose(mix.weights.detach(), [1 / 8, 2 / 8, 5 / 8], rtol=1e-6)
+    np.testing.assert_allclose(mix(layers).detach()[0, 0], [3.0, 4.0], rtol=1e-6)
+
+
+def test_a_probe_of_several_layers_weighs_them():
+    """The stored layers go through standardisation, mix and integration, and the mix learns and travels."""
+    probe = build_probe()
+    probe = Probe(probe.integration, probe.llm, dim=2 * DIM, num_layers=2, pooling=Pooling(grid=1, time=2))
+    clips = [torch.cat([a, b], 1) for a, b in zip(frames_of(6, 4), frames_of(6, 4), strict=True)]
+    probe.standardise.measure(clips)
+    memory = probe.context(clips).memory[0]
+    memory.square().sum().backward()
+    assert probe.layer_weights == [0.5, 0.5]
+    assert probe.layer_mix is not None and probe.layer_mix.logits.grad is not None
+    assert "layer_mix.logits" in probe.trained_state()
+    assert build_probe().layer_weights is None
 
 
 def test_what_training_made_is_stored_and_read_back():

@@ -6,20 +6,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from palprobe.recipe import EncoderSection, parse_encoder
+from palprobe.recipe import EncoderSection
+from palprobe.specs import parse_encoder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def listed_modules():
-    """The modules of the README's file tree, as paths below palprobe/."""
-    folder, found = "", {}
+    """The modules of the README's file tree, as paths below palprobe/; two spaces a level."""
+    folders, found = [], {}
     for line in README.split("    palprobe/\n")[1].splitlines():
-        if match := re.fullmatch(r" {6}(\w+)/", line):
-            folder = match[1] + "/"
-        elif match := re.fullmatch(r"( {6}| {8})(\w+\.py) +(\S.*)", line):
-            found[("" if len(match[1]) == 6 else folder) + match[2]] = match[3]
+        if match := re.fullmatch(r" {6}((?:  )*)(\w+)/", line):
+            folders = [*folders[: len(match[1]) // 2], match[2]]
+        elif match := re.fullmatch(r" {6}((?:  )*)(\w+\.py) +(\S.*)", line):
+            found["/".join([*folders[: len(match[1]) // 2], match[2]])] = match[3]
         else:
             break
     return found
@@ -50,6 +51,6 @@ def test_the_example_encoder_runs(tmp_path):
     (tmp_path / "energy.py").write_text(code)
     spec = parse_encoder(f"{tmp_path / 'energy.py'}:Energy")
     waveform = torch.randn(3200, generator=torch.Generator().manual_seed(0))
-    (encoded,) = encode_clips(load_encoder(spec, EncoderSection()), [waveform])
+    (encoded,) = encode_clips(load_encoder(spec, EncoderSection()), [waveform], [0])
     expected = [float(np.mean(waveform.numpy()[at : at + 320].astype(float) ** 2)) for at in range(0, 3200, 320)]
-    np.testing.assert_allclose(encoded.features.values[:, 0].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(encoded.features.values[0, :, 0].numpy(), expected, rtol=1e-5)

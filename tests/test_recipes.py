@@ -6,7 +6,8 @@ import pytest
 
 from palprobe.encoders import ENCODERS
 from palprobe.integrations import resolve_section
-from palprobe.recipe import load_recipe, parse_encoder, parse_task
+from palprobe.recipe import load_recipe
+from palprobe.specs import parse_encoder, parse_task
 from palprobe.tasks import TASKS
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))

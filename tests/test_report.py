@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from palprobe.errors import PalprobeError, UnfinishedError
 from palprobe.report.forms import as_frame, csv_text, render, write_report
+from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import leaderboard
 from palprobe.report.results import EvalResult, find_results, read_result
 from palprobe.report.rows import Row
@@ -67,6 +68,7 @@ def write_result(runs: Path, hits: str, *, parts: dict[str, str] | None = None, 
         "task": "esc10", "fold": None, "seed": 0,
     } | cell  # fmt: skip
     control = cell.pop("control", "none")
+    layer_weights = cell.pop("layer_weights", None)
     run_id = cell.pop("run_id", f"run-{len(list(runs.glob('*')))}")
     items = [(None, i, hit) for i, hit in enumerate(hits)]
     items += [(part, f"{part}{i}", hit) for part, text in (parts or {}).items() for i, hit in enumerate(text)]
@@ -91,7 +93,7 @@ def write_result(runs: Path, hits: str, *, parts: dict[str, str] | None = None, 
             "train_seconds": 41.2 + cell["seed"], "eval_seconds": 1.2, "peak_memory_bytes": 800_000_000 + cell["seed"],
             "peak_memory_method": "VmHWM reset by clear_refs",
         },
-        "scores": scores,
+        "layer_weights": layer_weights, "scores": scores,
     }  # fmt: skip
     folder = runs / run_id / "eval" / ("test-likelihood" if control == "none" else f"test-likelihood-{control}")
     folder.mkdir(parents=True)
@@ -468,3 +470,37 @@ def test_every_column_is_explained():
     explained = set(re.findall(r"^\| `(\w+)`", readme, re.MULTILINE))
     assert explained >= set(COLUMNS)
     assert {field.name for field in fields(Row)} - {"part"} == set(COLUMNS)
+
+
+def test_weights_of_mixed_layers_are_told(tmp_path):
+    """Two folds are averaged by hand; a cell without a mix is not mentioned; Markdown and terminal both say it."""
+    write_result(tmp_path, "10", encoder="whisper@weighted", layer="weighted", fold=1, layer_weights=[0.2, 0.3, 0.5])
+    write_result(tmp_path, "11", encoder="whisper@weighted", layer="weighted", fold=2, layer_weights=[0.4, 0.1, 0.5])
+    write_result(tmp_path, "11", fold=1)
+    results = find_results([tmp_path])
+    expected = (
+        "whisper@weighted, plits, tiny, esc10: layers 0 to 2 weigh 0.30 0.20 0.50 ▅▄█, mean of 2 runs"  # 4.8, 3.2 of 8
+    )
+    assert layer_lines(results) == [expected]
+    assert expected in render(results, "markdown").replace("\\", "")
+    assert "weigh 0.30 0.20 0.50" in shown(results, 200)
+
+
+def test_damaged_layer_weights_are_refused(tmp_path):
+    """A weight that is no number is named."""
+    folder = write_result(tmp_path, "1", layer_weights=[0.5, "much"])
+    with pytest.raises(PalprobeError, match="1 = 'much', expected int or float"):
+        read_result(folder)
+
+
+def test_the_token_rate_of_each_encoder_is_told(tmp_path):
+    """One number where all are alike, else one for each encoder."""
+    folder = write_result(tmp_path, "1")
+    assert "Audio tokens per second: 25." in shown(find_results([tmp_path]), 120)
+    content = json.loads((folder / "result.json").read_text())
+    content["cell"]["encoder"], content["cost"]["tokens_per_second"] = "beats", 6.25
+    other = tmp_path / "other" / "eval" / "test-likelihood"
+    other.mkdir(parents=True)
+    (other / "result.json").write_text(json.dumps(content | {"run_id": "other"}))
+    (other / "predictions.jsonl").write_text((folder / "predictions.jsonl").read_text())
+    assert "Audio tokens per second: beats 6.25, logmel 25." in shown(find_results([tmp_path]), 120)

@@ -8,6 +8,7 @@ from small_llms import SIZES, small_llm, text_of
 
 from palprobe import scoring
 from palprobe.errors import ScoringError
+from palprobe.features.pooling import Pooling
 from palprobe.integrations import build_integration, resolve_section
 from palprobe.recipe import IntegrationSection
 from palprobe.scoring import build_tree, by_generation, by_likelihood, parse_answer
@@ -36,7 +37,7 @@ def probe(request):
     section = resolve_section(request.param, IntegrationSection())
     integration = build_integration(request.param, dim=DIM, shape=llm.shape, section=section, seed=0)
     torch.nn.init.normal_(integration.connector[-1].weight, std=0.5)  # loud enough for every clip to matter
-    made = Probe(integration, llm, dim=DIM, pool=2).double().eval()
+    made = Probe(integration, llm, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2)).double().eval()
     made.standardise.measure(CLIPS)
     return made
 

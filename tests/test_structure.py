@@ -14,6 +14,7 @@ ORDER = [
     "registry",
     "files",
     "hub",
+    "specs",
     "recipe",
     "runs",
     "distributed",

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from palprobe.errors import DataError, UnknownNameError, UsageError
-from palprobe.recipe import parse_task
+from palprobe.specs import parse_task
 from palprobe.tasks import TASKS, load_task, manifest
 from palprobe.types import TaskData
 

@@ -15,11 +15,13 @@ from torch import nn
 
 from palprobe.errors import PalprobeError, TrainingError, WeightsError
 from palprobe.features.extraction import extract
+from palprobe.features.pooling import Pooling
 from palprobe.files import load_tensors
 from palprobe.llm import find_llm, load_llm
 from palprobe.llm.tokenizer import Question
-from palprobe.recipe import TrainSection, load_recipe, parse_encoder
+from palprobe.recipe import TrainSection, load_recipe
 from palprobe.runs import Cell, Places, Run
+from palprobe.specs import parse_encoder
 from palprobe.training.checkpoint import checkpoint_path
 from palprobe.training.loop import TrainingSet, learning_rate, train
 from palprobe.training.probe import Probe
@@ -49,7 +51,7 @@ class Prefix(nn.Module):
 def make_probe(integration=None, seed=0):
     llm = load_llm(find_llm("tiny"), seed=seed)
     torch.manual_seed(seed)
-    return Probe(integration or Prefix(5, llm.shape.hidden_size), llm, dim=5, pool=1)
+    return Probe(integration or Prefix(5, llm.shape.hidden_size), llm, dim=5, num_layers=1, pooling=Pooling(grid=1))
 
 
 def make_data(count=10, answer=(7, 256)):
@@ -210,7 +212,7 @@ def test_every_trainable_set_learns_three_tones(tones, integration, trainable):
     recipe = load_recipe(settings=settings, flags={"tasks": [str(tones)], "integrations": [integration]})
     workspace = Workspace(recipe, Places())
     plan = workspace.plan(Cell("logmel", integration, "tiny", str(tones), 0, 0))
-    extract(parse_encoder("logmel"), workspace.task(str(tones)).examples, recipe, Path("features"))
+    extract([parse_encoder("logmel")], workspace.task(str(tones)).examples, recipe, Path("features"))
     run = train_cell(workspace, plan, lambda _: None)
     losses = [line["loss"] for line in log_of(run.folder)]
     # With the LLM frozen at random weights, little but the label prior can be learned.

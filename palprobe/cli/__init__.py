@@ -50,7 +50,7 @@ app.command(name="eval")(stages.evaluate)
 app.command()(compare.report)
 app.command(name="list")(inspection.list_parts)
 app.command()(inspection.validate)
-app.command()(inspection.doctor)
+app.add_typer(inspection.doctors, name="doctor")
 
 
 def main() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from palprobe.cli import options
-from palprobe.cli.options import DataRoot, Device, RecipeFile, Settings, Store
+from palprobe.cli.options import DataRoot, Device, Format, RecipeFile, Settings, Store
 from palprobe.errors import UnknownNameError, UsageError
 
 KINDS = ("encoders", "integrations", "tasks", "llms", "metrics", "recipes")
@@ -16,15 +17,24 @@ KINDS = ("encoders", "integrations", "tasks", "llms", "metrics", "recipes")
 
 def list_parts(
     kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all if not given.")] = None,
+    format_: Format = None,
 ) -> None:
-    """List the parts that can be named, a line each.
+    """List the parts that can be named, a line each; of encoders also sizes, licences, and which weights are here.
 
     Example: palprobe list encoders
     """
     from palprobe.registry import near_miss
 
+    form = options.chosen_format(format_)
     if kind is not None and kind not in KINDS:
         raise UnknownNameError(f"Nothing to list under {kind!r}.{near_miss(kind, KINDS)} Known: {', '.join(KINDS)}.")
+    if kind == "encoders":
+        from palprobe.cli.output import print_inventory
+
+        print_inventory(form, width=options.columns())
+        return
+    if format_ is not None:
+        raise UsageError("--format goes with `palprobe list encoders`; the other lists are plain lines.")
     for name, parts in _parts().items():
         if kind in (None, name):
             for part, summary in sorted(parts.items()):
@@ -75,12 +85,54 @@ def validate(
     typer.echo(f"# {len(cells_of(workspace))} cells; the recipe is valid.")
 
 
-def doctor(store: Store = Path("features")) -> None:
-    """Report versions, cores, memory, disk and devices of this machine, and what is wrong with them.
+doctors = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@doctors.callback()
+def doctor(
+    context: typer.Context,
+    store: Annotated[Path | None, typer.Option(help="Folder of cached features, whose disk is measured.")] = None,
+) -> None:
+    """Report what is wrong with this machine (versions, cores, memory, disk, devices), or examine an encoder.
 
     Example: palprobe doctor
     """
-    from palprobe.doctor import machine_report
+    from palprobe.doctor.machine import machine_report
 
-    for name, value in machine_report(store):
-        typer.echo(f"{name:<16} {value}")
+    if context.invoked_subcommand is None:
+        for name, value in machine_report(store or Path("features")):
+            typer.echo(f"{name:<16} {value}")
+    elif store is not None:
+        raise UsageError("--store belongs to `palprobe doctor`; an encoder is examined in a temporary folder.")
+
+
+@doctors.command("encoder")
+def doctor_encoder(
+    spec: Annotated[str, typer.Argument(help="[random:]NAME[:VARIANT][=PATH][@LAYER] or path/to/file.py:Class.")],
+    format_: Annotated[
+        str | None, typer.Option("--format", help="table or json; table on a terminal, else json.")
+    ] = None,
+    recipe: RecipeFile = None,
+    set_: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Examine an encoder before trusting it: shapes, rates, what it hears of a clip, and what it costs.
+
+    Needs no data. Exit code 0: every check is ok or warns; 1: one fails, or the weights are not there; 2: a wrong spec.
+
+    Example: palprobe doctor encoder my_encoder.py:MyEncoder
+    """
+    from palprobe.cli.examination import EXAMINATION_FORMATS, print_examination
+    from palprobe.cli.progress import Watching
+    from palprobe.distributed import resolve_device
+    from palprobe.doctor.encoder import encoder_report
+
+    form = format_ or ("table" if sys.stdout.isatty() else "json")
+    if form not in EXAMINATION_FORMATS:
+        raise UsageError(f"--format {format_!r}: choose one of {', '.join(EXAMINATION_FORMATS)}.")
+    chosen = options.recipe_from(recipe, set_, {"encoders": [spec]})
+    with Watching() as watcher:
+        report = encoder_report(spec, chosen, device=resolve_device(device), watcher=watcher)
+    print_examination(report, form, width=options.columns())
+    if report.verdict == "fail":
+        raise typer.Exit(1)

@@ -90,7 +90,7 @@ def chosen_format(given: str | None) -> str:
 
 def names(text: str | None) -> list[str] | None:
     """A comma-separated option as a list; None where it was not given."""
-    from palprobe.recipe import split_list
+    from palprobe.specs import split_list
 
     return None if text is None else split_list(text)
 

@@ -43,3 +43,16 @@ def print_results(
     from rich.console import Console
 
     Console(width=width).print(drawn)
+
+
+def print_inventory(form: str, *, width: int) -> None:
+    """The encoders and their weights, as a table for the terminal's width or in another form."""
+    from palprobe.report.inventory import encoder_rows, inventory_table, inventory_text
+
+    rows = encoder_rows()
+    if form != "table":
+        sys.stdout.write(inventory_text(rows, form))
+        return
+    from rich.console import Console
+
+    Console(width=width).print(inventory_table(rows, width))

@@ -34,8 +34,8 @@ def extract(
     chosen = options.recipe_from(recipe, set_, flags)
     workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
     with Watching() as watcher:
-        found = extract_features(workspace, encoder, chosen.tasks, watcher, retry_failed=retry_failed)
-    typer.echo(found.store_path)
+        found = extract_features(workspace, [encoder], chosen.tasks, watcher, retry_failed=retry_failed)
+    typer.echo("\n".join(map(str, found.stores)))
 
 
 def train(
@@ -60,6 +60,7 @@ def train(
     from palprobe.cli.progress import Watching
     from palprobe.grid import train_run
     from palprobe.runs import Cell
+    from palprobe.specs import parse_encoder
     from palprobe.training.workspace import Workspace
 
     flags = {
@@ -74,6 +75,8 @@ def train(
     chosen = options.recipe_from(recipe, set_, flags)
     places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
     workspace = Workspace(chosen, places)
+    if parse_encoder(encoder).layer == "all":
+        raise UsageError(f"--encoder {encoder}: that is one run for each layer. Name one (@N), or mix them: @weighted.")
     cell = Cell(
         encoder,
         options.only(chosen, "integrations", "--integration"),

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
-import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from palprobe.encoders.custom_code import Made, Maker, choose_class, code_identity, freeze, make, read_number
+from palprobe.encoders.custom_import import source_file, user_code
 from palprobe.encoders.options import check_options
-from palprobe.encoders.untrained import reinitialise, seeded
-from palprobe.errors import EncoderError, UsageError
-from palprobe.files import sha256_of
-from palprobe.recipe import EncoderSection, EncoderSpec
-from palprobe.registry import near_miss
+from palprobe.errors import EncoderError
+from palprobe.recipe import EncoderSection
+from palprobe.specs import EncoderSpec
 
 REQUIRED = ("sample_rate", "frame_rate", "dim")
 SLACK = 2  # time steps by which a length may differ from duration x frame rate: windows and strides round
@@ -50,59 +44,60 @@ class UserEncoder:
             def encode(self, waveform):
                 return waveform.unfold(0, 320, 320).abs().mean(dim=1, keepdim=True)
 
-    The file stands alone: it may import what is installed, not its neighbours, so that the sha256 of the file and of
-    all weights says what was run. `random:path/to/file.py:Class` calls `reset_parameters()` of every module inside.
-    Random numbers in the constructor are seeded by the recipe key encoder.init_seed.
+    The file may import what is installed, and at its top or in the constructor also modules that lie beside it: the
+    sha256 of all those files and of all weights says what was run. `random:path/to/file.py:Class` calls
+    `reset_parameters()` of every module inside. Random numbers in the constructor are seeded by the recipe key
+    encoder.init_seed.
     """
 
     VERSION = 1
+    depth = 0
 
-    def __init__(self, instance: Any, path: Path, *, device: str) -> None:
-        self.name = f"{path}:{type(instance).__name__}"
-        self._path = path
-        self._instance = instance
+    def __init__(self, made: Made, *, device: str) -> None:
+        self.name = f"{made.path}:{made.name}"
+        self._path = made.path
+        self._instance = made.instance
         self._device = torch.device(device)
         self._seen: dict[int, int] = {}  # samples -> tokens
         self._read_attributes()
-        for module in _modules(instance).values():
-            module.to(self._device).eval().requires_grad_(False)
-        self._encode = instance.encode if callable(getattr(instance, "encode", None)) else instance
+        freeze(made.instance, self._device)
+        self._encode = made.instance.encode if callable(getattr(made.instance, "encode", None)) else made.instance
 
     @classmethod
     def identify(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, Any]:
-        path = _existing(spec)
-        instance = _make(spec, section, path)
-        encoder = cls(instance, path, device="cpu")
+        made = _make(spec, section)
+        encoder = cls(made, device="cpu")
         return {
             "name": "file",
             "version": cls.VERSION,
-            "class": type(instance).__name__,
-            "file_sha256": sha256_of(path),
-            "state_sha256": _state_sha256(instance),
-            "untrained": spec.untrained,
+            "class": made.name,
+            **code_identity(made, spec),
             "window": {"min_samples": encoder.min_samples, "max_seconds": encoder.max_seconds},
             "sample_rate": encoder.sample_rate,
         }
 
     @classmethod
+    def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no layers
+        return cls.depth
+
+    @classmethod
     def origin(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:  # noqa: ARG003 - nothing to choose
-        return {"weights": f"made by {_existing(spec)}"}
+        return {"weights": f"made by {source_file(spec)}"}
 
     @classmethod
     def load(cls, spec: EncoderSpec, section: EncoderSection, *, device: str) -> UserEncoder:
-        path = _existing(spec)
-        return cls(_make(spec, section, path), path, device=device)
+        return cls(_make(spec, section), device=device)
 
     def num_tokens(self, num_samples: int) -> int:
         """What the class gave for that length; before the first time, what its frame rate leads one to expect."""
         expected = max(round(num_samples / self.sample_rate * self.frame_rate), 1) * self.bands
         return self._seen.get(num_samples, expected)
 
-    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        return [self._encode_one(waveform) for waveform in waveforms]
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:  # noqa: ARG002 - one layer
+        return [self._encode_one(waveform)[None] for waveform in waveforms]
 
     def _encode_one(self, waveform: Tensor) -> Tensor:
-        with _user_code(self._path, f"{self.name} failed on a waveform of {len(waveform)} samples"):
+        with user_code(self._path, f"{self.name} failed on a waveform of {len(waveform)} samples"):
             tokens = self._encode(waveform.to(self._device))
         if not isinstance(tokens, Tensor):
             raise EncoderError(f"{self.name} gave {type(tokens).__name__}; expected a torch.Tensor (T, {self.dim}).")
@@ -137,99 +132,19 @@ class UserEncoder:
             raise EncoderError(f"{self.name}: kind is {self.kind!r}; expected 'general' or 'speech'.")
 
     def _number(self, name: str, default: float | None = None, *, whole: bool = False) -> Any:
-        value = getattr(self._instance, name, default)
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < math.inf:
-            kind = "whole number" if whole else "number"
-            raise EncoderError(f"{self.name}: {name} is {value!r}; expected a positive {kind}.")
-        return value if whole else float(value)
+        return read_number(self._instance, name, default, whole=whole, where=self.name)
 
 
-def _existing(spec: EncoderSpec) -> Path:
+def _make(spec: EncoderSpec, section: EncoderSection) -> Made:
     check_options(spec, variants=(spec.variant or "",), folder=True, weights=True)
-    path = Path(spec.path or "").expanduser()
-    if not path.is_file():
-        raise UsageError(f"Encoder {spec.text!r}: there is no file {str(path)!r}. Write path/to/file.py:Class.")
-    return path
 
+    def choose(module: ModuleType) -> Maker:
+        kind = choose_class(module, spec, trait="encoder classes", usable=_encodes, expected=_encodes)
+        return Maker(kind.__name__, kind, kind)
 
-def _make(spec: EncoderSpec, section: EncoderSection, path: Path) -> Any:
-    """The user's object, with the weights that the spec asks for."""
-    kind = _choose(_import(path), spec)
-    name = f"{path}:{kind.__name__}"
-    with seeded(section.init_seed), _user_code(path, f"{name}() failed"):
-        instance = kind()
-    if spec.untrained:
-        reinitialise(_modules(instance), seed=section.init_seed, name=name)
-    return instance
-
-
-def _import(path: Path) -> ModuleType:
-    name = f"palprobe_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    if module_spec is None or module_spec.loader is None:
-        raise UsageError(f"{path} is no Python file.")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module  # dataclasses and pickles look their module up there
-    with _user_code(path, f"{path} cannot be imported"):
-        module_spec.loader.exec_module(module)
-    return module
-
-
-def _choose(module: ModuleType, spec: EncoderSpec) -> type[Any]:
-    classes = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module.__name__ and _encodes(value)
-    }
-    known = ", ".join(classes) or "none"
-    if spec.variant is None and len(classes) == 1:
-        return next(iter(classes.values()))
-    if spec.variant is None:
-        raise UsageError(f"{spec.path} has {len(classes)} encoder classes: {known}. Write {spec.path}:CLASS with one.")
-    if spec.variant not in classes:
-        hint = near_miss(spec.variant, classes)
-        raise UsageError(f"{spec.path} has no class {spec.variant!r} that encodes.{hint} Known: {known}.")
-    return classes[spec.variant]
+    return make(spec, section, choose)
 
 
 def _encodes(kind: type[Any]) -> bool:
     own_forward = issubclass(kind, nn.Module) and kind.forward is not nn.Module.forward
     return callable(getattr(kind, "encode", None)) or own_forward
-
-
-def _modules(instance: Any) -> Mapping[str, nn.Module]:
-    """The object itself, if it is a module, else those that it holds as attributes."""
-    if isinstance(instance, nn.Module):
-        return {"self": instance}
-    return {name: value for name, value in _attributes(instance).items() if isinstance(value, nn.Module)}
-
-
-def _attributes(instance: Any) -> dict[str, Any]:
-    return getattr(instance, "__dict__", {})
-
-
-def _state_sha256(instance: Any) -> str:
-    """Of names, dtypes, shapes and bytes of all weights, those of plain tensor attributes among them."""
-    state = {name: value for name, value in _attributes(instance).items() if isinstance(value, Tensor)}
-    for name, module in _modules(instance).items():
-        state |= {f"{name}.{key}": value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    sha = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        tensor = value.detach().cpu().contiguous()
-        sha.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
-
-
-@contextmanager
-def _user_code(path: Path, what: str) -> Iterator[None]:
-    """Whatever a stranger's code raises becomes one line that names the line of their file."""
-    try:
-        yield
-    except Exception as error:  # anything may come out of code that is not ours; it is raised again
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
-        line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
-        where = f"{path}, line {line}" if line else str(path)
-        reason = " ".join(str(error).split())
-        raise EncoderError(f"{what}: {where}: {type(error).__name__}: {reason}") from error

@@ -1,9 +1,10 @@
-"""Log-mel energies: the floor that an encoder should beat."""
+"""Log-mel energies and their changes: the floor that an encoder should beat."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
@@ -13,12 +14,16 @@ NUM_MELS = 64
 
 
 class LogMel(StackedFrames):
-    """64 HTK mel bands from 0 to 8 kHz, natural logarithm of the power, 25 Hz, D = 256; training standardises them."""
+    """64 HTK mel bands from 0 to 8 kHz, natural logarithm of the power, beside its change since the token before.
+
+    25 Hz, D = 512; training standardises them. LAL's audio tokens never see each other, so what an encoder does not say
+    of a token's past is lost there: trained encoders say it, and so do MFCC's deltas.
+    """
 
     NAME = "logmel"
-    VERSION = 1
-    SETTINGS: ClassVar = {"mels": NUM_MELS}
-    dim = STACK * NUM_MELS
+    VERSION = 2
+    SETTINGS: ClassVar = {"mels": NUM_MELS, "changes": True}
+    dim = STACK * 2 * NUM_MELS
 
     def __init__(self, device: str) -> None:
         super().__init__(device)
@@ -28,5 +33,8 @@ class LogMel(StackedFrames):
         self._front_end = front_end.to(self.device)
 
     def frames(self, padded: Tensor) -> Tensor:
-        power: Tensor = self._front_end(padded)  # (C, 4 T)
-        return (power + FLOOR).log().T
+        power: Tensor = self._front_end(padded)  # (64, 4 T)
+        energies = (power + FLOOR).log().T
+        before = torch.cat([energies[:STACK], energies[:-STACK]])  # the same instant one token earlier
+        # A band's change next to the band, so that a stretch of dimensions hidden in training hides both.
+        return torch.stack([energies, energies - before], dim=2).flatten(1)

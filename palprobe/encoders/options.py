@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from palprobe.errors import UsageError
-from palprobe.recipe import EncoderSpec
 from palprobe.registry import near_miss
+from palprobe.specs import EncoderSpec
 
 
 def check_options(
-    spec: EncoderSpec,
-    *,
-    variants: Collection[str] = (),
-    folder: bool = False,
-    layers: bool = False,
-    weights: bool = False,
+    spec: EncoderSpec, *, variants: Collection[str] = (), folder: bool = False, weights: bool = False
 ) -> None:
-    """Raises UsageError if a spec asks for what the encoder does not have.
+    """Raises UsageError if a spec asks for what the encoder does not have; layers are `stored_layers`' to check.
 
     Args:
         spec: the request.
         variants: the names that may follow the colon.
-        folder: whether `=FOLDER` means something.
-        layers: whether `@N` means something; the range is the encoder's to check.
+        folder: whether `=PATH` means something.
         weights: whether there are any, so that `random:` is a control.
     """
     name = spec.name
@@ -37,9 +31,26 @@ def check_options(
         known = ", ".join(variants)
         hint = near_miss(spec.variant, variants)
         raise UsageError(f"{name} has no variant {spec.variant!r}.{hint} Known: {known}.")
-    if spec.layer != "last" and not layers:
-        raise UsageError(f"{spec.text!r}: {name} has no layers to choose from. Drop {'@' + spec.layer!r}.")
-    if spec.layer != "last" and not spec.layer.isdecimal():
-        raise UsageError(
-            f"{spec.text!r}: @{spec.layer} is not supported yet for {name}. Write @N, or nothing: the last."
-        )
+
+
+def stored_layers(spec: EncoderSpec, depth: int) -> list[tuple[int, ...]]:
+    """The layers that a spec asks for, a tuple for each store: the layers whose mean that store holds.
+
+    Args:
+        spec: `@N`, `@mean:A-B`, `@all`, `@weighted`, or nothing for the last.
+        depth: number of the encoder's last layer; 0 if it has none to choose from.
+
+    Raises:
+        UsageError: a layer that is not there.
+    """
+    if spec.layer == "last":
+        return [(depth,)]
+    if not depth:
+        raise UsageError(f"{spec.text!r}: {spec.name} has no layers to choose from. Drop {'@' + spec.layer!r}.")
+    if spec.layer in ("all", "weighted"):
+        return [(layer,) for layer in range(depth + 1)]
+    first, _, last = spec.layer.removeprefix("mean:").partition("-")
+    chosen = tuple(range(int(first), int(last or first) + 1))
+    if not chosen or chosen[-1] > depth:
+        raise UsageError(f"{spec.text!r}: its layers are @0, input of the first block, to @{depth}, the last.")
+    return [chosen]

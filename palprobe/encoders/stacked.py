@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palprobe.encoders.options import check_options
-from palprobe.recipe import EncoderSection, EncoderSpec
+from palprobe.recipe import EncoderSection
+from palprobe.specs import EncoderSpec
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = SAMPLE_RATE // 100  # 10 ms
@@ -39,6 +40,7 @@ class StackedFrames(ABC):
     kind: Literal["general", "speech"] = "general"
     min_samples = TOKEN
     max_seconds: float | None = None
+    depth = 0
 
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
@@ -48,6 +50,10 @@ class StackedFrames(ABC):
         check_options(spec)
         frames = {"window": WINDOW, "hop": HOP, "fft": FFT, "stack": STACK, "floor": FLOOR, "backend": "torchaudio"}
         return {"name": cls.NAME, "version": cls.VERSION, "sample_rate": SAMPLE_RATE, **frames, **cls.SETTINGS}
+
+    @classmethod
+    def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no layers
+        return cls.depth
 
     @classmethod
     def origin(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:  # noqa: ARG003 - nothing to load
@@ -61,8 +67,8 @@ class StackedFrames(ABC):
     def num_tokens(self, num_samples: int) -> int:
         return -(-num_samples // TOKEN)
 
-    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        return [self._encode_one(waveform) for waveform in waveforms]
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:  # noqa: ARG002 - one layer
+        return [self._encode_one(waveform)[None] for waveform in waveforms]
 
     def _encode_one(self, waveform: Tensor) -> Tensor:
         num_tokens = self.num_tokens(len(waveform))

@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from palprobe.encoders.catalog import Published
 from palprobe.errors import PalprobeError, WeightsError
 from palprobe.files import read_json, sha256_of
 from palprobe.hub import snapshot
@@ -38,6 +39,44 @@ def find_folder(path: str | None, *, hub_id: str, control: str) -> Path:
             f"{WEIGHTS_FILE} of {hub_id} is not in the local cache and cannot be downloaded ({error}). "
             f"Run `hf download {hub_id}` where there is a network, or take the control {control}."
         ) from error
+
+
+def find_file(path: str | None, published: Published) -> Path:
+    """One file of weights; downloads it if it is nowhere and the hub may be asked.
+
+    Args:
+        path: the file, or a folder that holds it under its published name; None for the hub's cache, then the hub.
+        published: what the spec names.
+
+    Raises:
+        WeightsError: it is not there and cannot be had, or the bytes from the hub are not the published ones.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        found = given / published.file if given.is_dir() else given
+        if not found.is_file():
+            raise WeightsError(f"There is no file {str(found)!r}. Expected the weights of {published.encoder}.")
+        return found
+    try:
+        file = snapshot(published.hub_id, [published.file], is_whole=lambda folder: (folder / published.file).is_file())
+    except WeightsError as error:
+        raise WeightsError(
+            f"{published.file} of {published.hub_id} is not in the local cache and cannot be downloaded ({error}). "
+            f"Run `{published.command}` where there is a network, write {published.encoder}=PATH for a copy of your "
+            f"own, or take the control random:{published.spec}."
+        ) from error
+    found = file / published.file
+    if published.sha256 is not None and file_sha256(found) != published.sha256:
+        raise WeightsError(
+            f"{found} has sha256 {file_sha256(found)}; the published file has {published.sha256}. Delete it, fetch it "
+            f"again, or write {published.encoder}={found} to use it all the same."
+        )
+    return found
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, read once as long as its size and time of change stay the same."""
+    return _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 def _has_weights(folder: Path) -> bool:
@@ -88,7 +127,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def weights_sha256(folder: Path) -> list[str]:
     """sha256 of each weight file's bytes, in order."""
-    return [_sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files(folder)]
+    return [file_sha256(path) for path in weight_files(folder)]
 
 
 @functools.lru_cache

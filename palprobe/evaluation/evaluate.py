@@ -17,10 +17,11 @@ from palprobe.distributed import resolve_device
 from palprobe.errors import DataError
 from palprobe.evaluation.results import CONTROL, evaluation_folder, evaluation_identity, is_evaluated
 from palprobe.evaluation.scores import score_predictions
-from palprobe.features.store import FeatureStore
+from palprobe.features.source import FeatureSource
 from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
-from palprobe.recipe import ScoringSection, parse_encoder
+from palprobe.recipe import ScoringSection
+from palprobe.specs import parse_encoder
 from palprobe.training.cost import Meter
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import load_probe
@@ -50,33 +51,34 @@ def evaluate(workspace: Workspace, plan: Plan, split: Split, section: ScoringSec
     folder, identity = evaluation_folder(plan, split, section), evaluation_identity(plan, split, section)
     if is_evaluated(plan, split, section):
         return folder
-    store, usable = workspace.store(plan), workspace.usable(plan, split)
+    source, usable = workspace.source(plan), workspace.usable(plan, split)
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
     device = resolve_device(workspace.places.device)
     meter = Meter(device)
-    probe = load_probe(plan, dim=store.dim, device=device)
-    predictions = predict(probe, store, usable, section)
+    probe = load_probe(plan, source, device=device)
+    predictions = predict(probe, source, usable, section)
     scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws)
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
-    result = _result(plan, store, usable, scores) | {
+    result = _result(plan, source, usable, scores) | {
         "identity": identity,
         "split": split,
         "scoring": section.method,
+        "layer_weights": probe.layer_weights,
         **READING[section.method],
         "device": device,
-        "cost": _cost(probe, store, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
+        "cost": _cost(probe, source, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write_json(folder / "result.json", result)
     return folder
 
 
-def predict(probe: Probe, store: FeatureStore, usable: Usable, section: ScoringSection) -> list[Prediction]:
+def predict(probe: Probe, source: FeatureSource, usable: Usable, section: ScoringSection) -> list[Prediction]:
     """One prediction for each usable example, in order."""
 
     def read(numbers: Sequence[int]) -> list[Tensor]:
-        return store.get_many([usable.keys[number] for number in numbers])
+        return source.get_many([usable.keys[number] for number in numbers])
 
     if section.method == "generation":
         return scoring.by_generation(
@@ -85,7 +87,7 @@ def predict(probe: Probe, store: FeatureStore, usable: Usable, section: ScoringS
     return scoring.by_likelihood(probe, usable.examples, read, batch_size=section.batch_size)
 
 
-def _result(plan: Plan, store: FeatureStore, usable: Usable, scores: Sequence[Score]) -> dict[str, Any]:
+def _result(plan: Plan, source: FeatureSource, usable: Usable, scores: Sequence[Score]) -> dict[str, Any]:
     cell = plan.cell
     return {
         "cell": {
@@ -114,16 +116,16 @@ def _result(plan: Plan, store: FeatureStore, usable: Usable, scores: Sequence[Sc
             "used": usable.counts.used,
             "padded": usable.counts.padded,
         },
-        "features": dict(store.info),
+        "features": dict(source.info),
         "scores": [_score(score) for score in scores],
     }
 
 
-def _cost(probe: Probe, store: FeatureStore, usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
-    tokens = [probe.num_audio_tokens(store.num_tokens(key)) for key in usable.keys]
+def _cost(probe: Probe, source: FeatureSource, usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
+    tokens = [probe.num_audio_tokens(source.num_tokens(key)) for key in usable.keys]
     return {
         "audio_tokens": sum(tokens) / len(tokens),
-        "tokens_per_second": store.frame_rate * store.bands / probe.pool,
+        "tokens_per_second": probe.pooling.tokens_per_second(source.frame_rate),
         "trainable_parameters": training["trainable_parameters"],
         "train_seconds": training["train_seconds"],
         "peak_memory_bytes": training["peak_memory_bytes"],

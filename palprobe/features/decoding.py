@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ from palprobe.errors import AudioError
 from palprobe.types import Example
 
 DECODERS = 3  # threads
-BATCH_CLIPS, BATCH_SECONDS = 16, 120.0
 AHEAD_CLIPS, AHEAD_SECONDS = 32, 600.0  # waveforms in memory: at most 40 MB at 16 kHz, or one clip
 
 
@@ -31,28 +29,13 @@ class Work:
 Decoded = tuple[Work, np.ndarray | AudioError]  # (S,) float32 at the encoder's rate, or why there is none
 
 
-def decoded_batches(work: Sequence[Work], sample_rate: int) -> Generator[list[Decoded], None, None]:
-    """The clips in order, in batches of bounded length; close it to stop the threads.
+def decode_ahead(work: Sequence[Work], sample_rate: int) -> Generator[Decoded, None, None]:
+    """Each clip's waveform in order, or why there is none; the next ones are decoded in threads meanwhile.
 
     Args:
         work: clips.
         sample_rate: of the encoder, Hz.
     """
-    batch: list[Decoded] = []
-    seconds = 0.0
-    with closing(_decode_ahead(work, sample_rate)) as decoded:
-        for item, waveform in decoded:
-            batch.append((item, waveform))
-            seconds += item.seconds
-            if len(batch) == BATCH_CLIPS or seconds >= BATCH_SECONDS:
-                yield batch
-                batch, seconds = [], 0.0
-    if batch:
-        yield batch
-
-
-def _decode_ahead(work: Sequence[Work], sample_rate: int) -> Generator[Decoded, None, None]:
-    """Each clip's waveform in order, or why there is none; the next ones are decoded in threads meanwhile."""
     waiting: deque[tuple[Work, Future[np.ndarray | AudioError]]] = deque()
     seconds = 0.0
     pool = ThreadPoolExecutor(DECODERS)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,14 +19,17 @@ from torch import Tensor
 from palprobe.encoders import load_encoder, origin
 from palprobe.encoders.windows import Encoded, encode_clips
 from palprobe.errors import AudioError, DataError, EncoderError, StoreError, UnfinishedError
-from palprobe.features.clips import SHOWN, ClipIndex, Progress
-from palprobe.features.decoding import Work, decoded_batches
-from palprobe.features.identity import feature_identity, record_identity
+from palprobe.features.clips import ClipIndex, Progress
+from palprobe.features.decoding import Work, decode_ahead
+from palprobe.features.identity import StoreIdentity, feature_identities, record_identities
+from palprobe.features.importing import ImportedFeatures, import_features
+from palprobe.features.losses import Losses, check_files
 from palprobe.features.shard import Item
 from palprobe.features.store import FeatureStore
 from palprobe.features.writer import StoreWriter, stored_values
 from palprobe.files import differences
-from palprobe.recipe import EncoderSpec, Recipe
+from palprobe.recipe import Recipe
+from palprobe.specs import EncoderSpec
 from palprobe.types import Encoder, Example
 
 LIBRARIES = ("torch", "torchaudio", "transformers")
@@ -37,8 +39,7 @@ LIBRARIES = ("torch", "torchaudio", "transformers")
 class Extraction:
     """What became of the distinct clips of a task: found = used + dropped, used = encoded + reused."""
 
-    store_path: Path
-    fingerprint: str
+    stores: tuple[Path, ...]  # one, or one for each layer
     found: int
     dropped: int  # not decodable
     used: int
@@ -46,13 +47,14 @@ class Extraction:
     encoded: int  # now
     reused: int  # were there
     failures: tuple[tuple[str, str, str], ...]  # (example id, path, reason) of each dropped clip
-    seconds: float  # that this call took
     audio_seconds: float  # length of the clips encoded now
-    notes: tuple[str, ...] = ()  # worth a warning: libraries or device differ from those that began the store
+    notes: tuple[str, ...]  # worth a warning
+    seconds: float = 0.0  # that this call took
+    encode_seconds: float = 0.0  # of them, from the first clip to the last shard, after the encoder was loaded
 
 
 def extract(
-    spec: EncoderSpec,
+    specs: Sequence[EncoderSpec],
     examples: Sequence[Example],
     recipe: Recipe,
     root: Path,
@@ -61,10 +63,11 @@ def extract(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Encodes every clip of the examples that the store does not hold yet; may be stopped and run again at any time.
+    """Encodes every clip of the examples that the stores do not hold yet; may be stopped and run again at any time.
 
     Args:
-        spec: the encoder; it is not loaded when there is nothing to encode.
+        specs: one encoder, with one choice of layers or several: all come from one forward pass. It is not loaded when
+            there is nothing to encode.
         examples: at least one; many may ask about one clip.
         recipe: `data.max_dropped`, `store` and `encoder` count.
         root: the folder of all stores, `features/`.
@@ -82,22 +85,60 @@ def extract(
         raise DataError("There are no examples to extract features for. Check the task and its split.")
     index = ClipIndex(root)
     clips = _distinct(index, examples)
-    identity = feature_identity(spec, recipe)
-    record_identity(spec, recipe, root, identity)
-    store, failed = _known(root, identity, clips)
-    losses = _Losses({} if retry_failed else failed, found=len(clips), max_dropped=recipe.data.max_dropped)
-    done = set(losses.failed) | {key for key in clips if store is not None and key in store}
-    work = [Work(key, example, index.seconds(example)) for key, example in clips.items() if key not in done]
-    notes: tuple[str, ...] = ()
-    if work or store is None:
-        _check_files(work)
-        encoder = load_encoder(spec, recipe.encoder, device=device)
-        info = _info(encoder, device) | {"origin": origin(spec, recipe.encoder)}
-        store = FeatureStore.create(root, identity, info)
-        notes = tuple(differences(_origin(store.info), _origin(info)))
-        _check_space(work, encoder, store.path, recipe.store.dtype)
-        _encode_all(work, encoder, store, recipe, losses, progress=progress)
-    return _summary(store, clips, work, losses, seconds=time.monotonic() - begin, notes=notes)
+    identities = _distinct_identities(specs, recipe, root)
+    stores = [store for store in (_opened(root, identity) for identity in identities) if store is not None]
+    whole = len(stores) == len(identities)
+    known = _known_failures(stores, clips) if whole and not retry_failed else {}
+    losses = Losses(known, found=len(clips), max_dropped=recipe.data.max_dropped)
+    there = {key for key in clips if whole and all(key in store for store in stores)} | losses.failed.keys()
+    work = [Work(key, example, index.seconds(example)) for key, example in clips.items() if key not in there]
+    notes: list[str] = []
+    encode_seconds = 0.0
+    if work or not whole:
+        check_files(work)
+        encoder: Encoder | ImportedFeatures
+        if specs[0].name == "imported":
+            every = [Work(key, example, index.seconds(example)) for key, example in clips.items()]
+            encoder = ImportedFeatures(specs[0], every)
+        else:
+            encoder = load_encoder(specs[0], recipe.encoder, device=device)
+        info = _info(encoder, device) | {"origin": origin(specs[0], recipe.encoder)}
+        stores = [FeatureStore.create(root, identity.fields, info) for identity in identities]
+        notes += _other_makers(stores, info)
+        _check_space(work, encoder, root, recipe.store.dtype, copies=len(stores))
+        held = dict(zip((identity.layers for identity in identities), stores, strict=True))
+        loaded = time.monotonic()
+        if isinstance(encoder, ImportedFeatures):
+            import_features(encoder, work, stores[0], recipe, losses, progress=progress)
+        else:
+            _encode_all(work, encoder, held, recipe, losses, progress=progress)
+        encode_seconds = time.monotonic() - loaded
+        notes += getattr(encoder, "notes", ())  # what somebody's class made us assume
+    summary = _summary(stores, clips, work, losses, notes=notes)
+    return replace(summary, seconds=time.monotonic() - begin, encode_seconds=encode_seconds)
+
+
+def _opened(root: Path, identity: StoreIdentity) -> FeatureStore | None:
+    try:
+        return FeatureStore.open(root, identity.fields)
+    except UnfinishedError:
+        return None
+
+
+def _other_makers(stores: Sequence[FeatureStore], info: Mapping[str, Any]) -> list[str]:
+    """How libraries or device differ from those that began the stores."""
+    lines = [line for store in stores for line in differences(_made_with(store.info), _made_with(info))]
+    return [f"other clips of these features were made elsewhere ({line})" for line in lines]
+
+
+def _distinct_identities(specs: Sequence[EncoderSpec], recipe: Recipe, root: Path) -> list[StoreIdentity]:
+    """The stores that the specs ask for, each once; a user's encoder is put on record."""
+    identities: dict[tuple[int, ...], StoreIdentity] = {}
+    for spec in specs:
+        found = feature_identities(spec, recipe)
+        record_identities(spec, recipe, root, found)
+        identities |= {identity.layers: identity for identity in found}
+    return list(identities.values())
 
 
 def _distinct(index: ClipIndex, examples: Sequence[Example]) -> dict[str, Example]:
@@ -108,90 +149,51 @@ def _distinct(index: ClipIndex, examples: Sequence[Example]) -> dict[str, Exampl
     return clips
 
 
+def _known_failures(stores: Sequence[FeatureStore], clips: Mapping[str, Example]) -> dict[str, tuple[str, str, str]]:
+    """Which of the clips could not be decoded before; on record in every store, as each is read without the others."""
+    failed = [store.failures() for store in stores]
+    return {key: failed[0][key] for key in clips if all(key in failures for failures in failed)}
+
+
 def _summary(
-    store: FeatureStore,
+    stores: Sequence[FeatureStore],
     clips: Mapping[str, Example],
     work: Sequence[Work],
-    losses: _Losses,
+    losses: Losses,
     *,
-    seconds: float,
-    notes: tuple[str, ...],
+    notes: Sequence[str],
 ) -> Extraction:
     encoded = [item for item in work if item.key not in losses.failed]
     used = len(clips) - len(losses.failed)
+    first = stores[0]
     return Extraction(
-        store_path=store.path,
-        fingerprint=store.fingerprint,
+        stores=tuple(store.path for store in stores),
         found=len(clips),
         dropped=len(losses.failed),
         used=used,
-        padded=sum(store.padded(key) for key in clips if key in store),
+        padded=sum(first.padded(key) for key in clips if key in first),
         encoded=len(encoded),
         reused=used - len(encoded),
         failures=tuple(losses.failed.values()),
-        seconds=seconds,
         audio_seconds=sum(item.seconds for item in encoded),
-        notes=notes,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
-class _Losses:
-    """Clips that could not be decoded; more than are allowed stop the extraction."""
-
-    def __init__(self, failed: dict[str, tuple[str, str, str]], *, found: int, max_dropped: float) -> None:
-        self.failed = failed  # key → (example id, path, reason)
-        self.found = found
-        self._max_dropped = max_dropped
-        self._check()
-
-    def add(self, work: Work, reason: str) -> None:
-        self.failed[work.key] = (work.example.id, str(work.example.audio), reason)
-        self._check()
-
-    def _check(self) -> None:
-        if len(self.failed) <= self._max_dropped * self.found:
-            return
-        shown = "; ".join(f"{name}: {reason}" for name, _, reason in list(self.failed.values())[:SHOWN])
-        needed = math.ceil(1000 * len(self.failed) / self.found) / 1000
-        raise DataError(
-            f"{len(self.failed)} of {self.found} clips cannot be decoded, more than data.max_dropped = "
-            f"{self._max_dropped:g} allows ({shown}). Mend the files and add --retry-failed, or go on without them: "
-            f"--set data.max_dropped={needed:g} or more."
-        )
-
-
-def _known(
-    root: Path, identity: dict[str, Any], clips: Mapping[str, Example]
-) -> tuple[FeatureStore | None, dict[str, tuple[str, str, str]]]:
-    """The store, if there is one, and which of the clips could not be decoded before."""
-    try:
-        store = FeatureStore.open(root, identity)
-    except UnfinishedError:
-        return None, {}
-    return store, {key: failure for key, failure in store.failures().items() if key in clips}
-
-
-def _check_files(work: Sequence[Work]) -> None:
-    gone = [str(item.example.audio) for item in work if not item.example.audio.is_file()]
-    if gone:
-        raise DataError(
-            f"{len(gone)} audio files are gone and their clips are not in the store: {', '.join(gone[:SHOWN])}"
-            f"{' …' if len(gone) > SHOWN else ''}. Put them back, or use a store that holds these clips."
-        )
-
-
-def _check_space(work: Sequence[Work], encoder: Encoder, path: Path, dtype: str) -> None:
-    row_bytes = encoder.dim * np.dtype(dtype).itemsize
+def _check_space(
+    work: Sequence[Work], encoder: Encoder | ImportedFeatures, root: Path, dtype: str, *, copies: int
+) -> None:
+    row_bytes = encoder.dim * np.dtype(dtype).itemsize * copies
     need = sum(item.seconds for item in work) * encoder.frame_rate * encoder.bands * row_bytes
-    free = shutil.disk_usage(path).free
+    free = shutil.disk_usage(root).free
     if need > free:
         raise StoreError(
-            f"The features of {len(work)} clips need about {need / 1e9:.1f} GB, {path} has {free / 1e9:.1f} GB free. "
+            f"The features of {len(work)} clips need about {need / 1e9:.1f} GB, {root} has {free / 1e9:.1f} GB free. "
             "Free space there, choose another --store, or --set data.limit=N."
         )
 
 
-def _info(encoder: Encoder, device: str) -> dict[str, Any]:
+def _info(encoder: Encoder | ImportedFeatures, device: str) -> dict[str, Any]:
     return {
         "dim": encoder.dim,
         "frame_rate": encoder.frame_rate,
@@ -203,57 +205,58 @@ def _info(encoder: Encoder, device: str) -> dict[str, Any]:
     }
 
 
-def _origin(info: Mapping[str, Any]) -> dict[str, Any]:
+def _made_with(info: Mapping[str, Any]) -> dict[str, Any]:
     return {"versions": info.get("versions"), "device": info.get("device")}
 
 
 def _encode_all(
     work: Sequence[Work],
     encoder: Encoder,
-    store: FeatureStore,
+    stores: Mapping[tuple[int, ...], FeatureStore],
     recipe: Recipe,
-    losses: _Losses,
+    losses: Losses,
     *,
     progress: Progress | None,
 ) -> None:
+    layers = sorted({layer for held in stores for layer in held})
     done = losses.found - len(work)
-    with (
-        closing(decoded_batches(work, encoder.sample_rate)) as batches,
-        StoreWriter(store, shard_items=recipe.store.shard_items) as writer,
-    ):
-        for batch in batches:
-            audible = []
-            for item, waveform in batch:
-                if isinstance(waveform, AudioError):
+    with ExitStack() as stack:
+        clips = stack.enter_context(closing(decode_ahead(work, encoder.sample_rate)))
+        writers = {
+            held: stack.enter_context(StoreWriter(store, shard_items=recipe.store.shard_items))
+            for held, store in stores.items()
+        }
+        for item, waveform in clips:
+            if isinstance(waveform, AudioError):
+                for writer in writers.values():
                     writer.fail(item.key, example_id=item.example.id, path=item.example.audio, reason=str(waveform))
-                    losses.add(item, str(waveform))
-                else:
-                    audible.append((item, torch.from_numpy(waveform)))
-            for item, encoded in _encoded(encoder, audible):
-                writer.add(_stored(item, encoded, recipe.store.dtype))
-            done += len(batch)
+                losses.add(item, str(waveform))
+            else:
+                encoded = _encode(encoder, item, torch.from_numpy(waveform), layers)
+                for held, writer in writers.items():
+                    if item.key not in stores[held]:
+                        rows = [layers.index(layer) for layer in held]
+                        writer.add(_stored(item, encoded, rows, recipe.store.dtype))
+            done += 1
             if progress:
                 progress(done, losses.found)
 
 
-def _encoded(encoder: Encoder, audible: Sequence[tuple[Work, Tensor]]) -> list[tuple[Work, Encoded]]:
-    if not audible:
-        return []
-    work, waveforms = zip(*audible, strict=True)
+def _encode(encoder: Encoder, item: Work, waveform: Tensor, layers: Sequence[int]) -> Encoded:
     try:
-        return list(zip(work, encode_clips(encoder, waveforms), strict=True))
+        return encode_clips(encoder, [waveform], layers)[0]
     except EncoderError as error:
-        raise EncoderError(
-            f"{error} It was working on the clips {work[0].example.id} to {work[-1].example.id}."
-        ) from error
+        raise EncoderError(f"{error} It was working on the clip {item.example.id}.") from error
 
 
-def _stored(work: Work, encoded: Encoded, dtype: str) -> Item:
+def _stored(item: Work, encoded: Encoded, rows: Sequence[int], dtype: str) -> Item:
+    """One store's features of a clip: of its layer, or the mean of its layers."""
+    values = encoded.features.values[list(rows)]  # (layers, T, D)
     return Item(
-        key=work.key,
-        id=work.example.id,
-        audio_sha=work.key.partition(":")[0],
-        seconds=work.seconds,
+        key=item.key,
+        id=item.example.id,
+        audio_sha=item.key.partition(":")[0],
+        seconds=item.seconds,
         padded=encoded.padded,
-        values=stored_values(encoded.features.values, dtype, name=work.example.id),
+        values=stored_values(values.mean(0) if len(rows) > 1 else values[0], dtype, name=item.example.id),
     )

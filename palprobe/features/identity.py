@@ -1,31 +1,45 @@
-"""What made the features: everything that changes their values, and nothing else."""
+"""What made the features: everything that changes their values, and nothing else; one identity for each store."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from palprobe.audio import audio_versions
-from palprobe.encoders import identify
-from palprobe.errors import UnfinishedError, WeightsError
+from palprobe.encoders import EncoderIdentity, identify
+from palprobe.encoders.custom_import import neighbours_unchanged, source_file
+from palprobe.errors import UnfinishedError
 from palprobe.files import append_line, canonical_json, read_lines, sha256_of
-from palprobe.recipe import EncoderSpec, Recipe
+from palprobe.recipe import Recipe
+from palprobe.specs import EncoderSpec
 
 VERSION = 1  # of extraction: raise it when the stored numbers change for the same encoder and audio
 RECORD_NAME = "encoders.jsonl"
 
+Identity = dict[str, Any]
 
-def feature_identity(spec: EncoderSpec, recipe: Recipe) -> dict[str, Any]:
-    """The identity of an encoder's features under a recipe; a user's own class is loaded for it.
 
-    Torch, transformers and the device are no part of it: an upgrade must not empty the caches.
+@dataclass(frozen=True)
+class StoreIdentity:
+    """The identity of one store, and the layers whose mean it holds."""
+
+    fields: Identity
+    layers: tuple[int, ...]
+
+
+def feature_identities(spec: EncoderSpec, recipe: Recipe) -> tuple[StoreIdentity, ...]:
+    """The identities of an encoder's features under a recipe, a store each; a user's own class is loaded for it.
+
+    Several stores, one for each layer, where the spec says `@all` or `@weighted`. Torch, transformers and the device
+    are no part of an identity: an upgrade must not empty the caches.
     """
-    return _identity(identify(spec, recipe.encoder), spec, recipe)
+    return _identities(identify(spec, recipe.encoder), recipe)
 
 
-def recorded_identity(spec: EncoderSpec, recipe: Recipe, root: Path) -> dict[str, Any]:
-    """The same identity, without loading a user's class: as recorded when its features were extracted.
+def recorded_identities(spec: EncoderSpec, recipe: Recipe, root: Path) -> tuple[StoreIdentity, ...]:
+    """The same identities, without loading a user's class: as recorded when its features were extracted.
 
     Args:
         spec: the encoder.
@@ -33,41 +47,45 @@ def recorded_identity(spec: EncoderSpec, recipe: Recipe, root: Path) -> dict[str
         root: the folder of all stores, `features/`.
 
     Raises:
-        WeightsError: a user's file is not there.
+        UsageError: a user's file is not there.
         UnfinishedError: nothing was extracted with the user's file as it is now.
     """
-    if spec.name != "file":
-        return feature_identity(spec, recipe)
+    if not spec.runs_user_code:
+        return feature_identities(spec, recipe)
     wanted = _record_key(spec, recipe)
     record = root / RECORD_NAME
-    matching = (
-        [line["identity"] for line in read_lines(record, skip_damaged=True) if line["key"] == wanted]
-        if record.exists()
-        else []
-    )
+    lines = list(read_lines(record, skip_damaged=True)) if record.exists() else []
+    file = source_file(spec)
+    matching = [line for line in lines if line["key"] == wanted and neighbours_unchanged(line["identity"], file)]
     if not matching:
         raise UnfinishedError(
             f"Encoder {spec.text} has no features in {root} yet. Run `palprobe extract` for it first."
         )
-    return _identity(matching[-1], spec, recipe)
+    layers = tuple(tuple(layers) for layers in matching[-1]["layers"])
+    return _identities(EncoderIdentity(matching[-1]["identity"], layers), recipe)
 
 
-def record_identity(spec: EncoderSpec, recipe: Recipe, root: Path, identity: dict[str, Any]) -> None:
+def record_identities(spec: EncoderSpec, recipe: Recipe, root: Path, identities: tuple[StoreIdentity, ...]) -> None:
     """Remembers a user's encoder, so that later stages need not load it; registered ones need no record."""
-    if spec.name != "file":
+    if not spec.runs_user_code:
         return
     try:
-        known = recorded_identity(spec, recipe, root) == identity
+        known = recorded_identities(spec, recipe, root) == identities
     except UnfinishedError:
         known = False
     if not known:
-        append_line(root / RECORD_NAME, {"key": _record_key(spec, recipe), "identity": identity["encoder"]})
+        line = {"identity": identities[0].fields["encoder"], "layers": [store.layers for store in identities]}
+        append_line(root / RECORD_NAME, {"key": _record_key(spec, recipe), **line})
 
 
-def _identity(encoder: dict[str, Any], spec: EncoderSpec, recipe: Recipe) -> dict[str, Any]:
+def _identities(encoder: EncoderIdentity, recipe: Recipe) -> tuple[StoreIdentity, ...]:
+    return tuple(StoreIdentity(_identity(encoder.fields, layers, recipe), layers) for layers in encoder.layers)
+
+
+def _identity(encoder: dict[str, Any], layers: tuple[int, ...], recipe: Recipe) -> Identity:
     identity = {
         "encoder": encoder,
-        "layer": spec.layer,
+        "layer": layers[0] if len(layers) == 1 else f"mean:{layers[0]}-{layers[-1]}",
         "dtype": recipe.store.dtype,
         "channels": "mean",
         "windows": "consecutive, of max_seconds; valid tokens joined",
@@ -75,12 +93,9 @@ def _identity(encoder: dict[str, Any], spec: EncoderSpec, recipe: Recipe) -> dic
         "extraction": VERSION,
         "audio": audio_versions(),
     }
-    plain: dict[str, Any] = json.loads(canonical_json(identity))  # tuples become lists, as they will in store.json
+    plain: Identity = json.loads(canonical_json(identity))  # tuples become lists, as they will in store.json
     return plain
 
 
 def _record_key(spec: EncoderSpec, recipe: Recipe) -> dict[str, Any]:
-    path = Path(spec.path or "")
-    if not path.is_file():
-        raise WeightsError(f"Encoder file {path} is not there. Give the path of a Python file, as in my.py:MyEncoder.")
-    return {"spec": spec.text, "file": sha256_of(path), "options": recipe.encoder.model_dump(mode="json")}
+    return {"spec": spec.text, "file": sha256_of(source_file(spec)), "options": recipe.encoder.model_dump(mode="json")}

@@ -56,7 +56,7 @@ def render(
         return markdown_report(board, results)
     from palprobe.report.terminal import terminal_report
 
-    return terminal_report(board, width or NARROW)
+    return terminal_report(board, results, width or NARROW)
 
 
 def write_report(results: Sequence[EvalResult], out: Path) -> None:

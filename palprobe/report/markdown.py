@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
 from palprobe.report.tables import Table, integration_lines, legends, part_tables, score_tables, settings_line
@@ -28,6 +29,7 @@ def markdown_report(board: Leaderboard, results: Sequence[EvalResult]) -> str:
         *map(_table, tables),
         *map(markdown_text, legends(tables)),
         _list("LAL beside PLITS", integration_lines(board)),
+        _list("Layers, where they are mixed", layer_lines(results)),
         _list("Not complete", board.notes),
         _list("How to read this", [*CAVEATS, *_memory_methods(results)]),
         _list("Data", _data(results)),

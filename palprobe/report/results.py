@@ -67,6 +67,7 @@ class EvalResult:
     prompt: str
     counts: Counts
     cost: Cost
+    layer_weights: tuple[float, ...] | None  # of a learned mix of layers
     scores: tuple[Score, ...]
 
     @cached_property
@@ -108,6 +109,7 @@ def read_result(folder: Path) -> EvalResult:
         cell=_record(Cell, content, "cell", path),
         counts=_record(Counts, content, "counts", path),
         cost=_record(Cost, content, "cost", path),
+        layer_weights=_weights(content, str(path)),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
         versions=_take(content, "versions", dict, str(path)),
         commit=_take(content, "commit", (str, type(None)), str(path)),
@@ -162,7 +164,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _take(content: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], where: str) -> Any:
+def _take(content: Mapping[Any, Any], key: str | int, kinds: type | tuple[type, ...], where: str) -> Any:
     """content[key], if it is there, of one of the types and finite."""
     if key not in content:
         raise PalprobeError(f"{where}: {key!r} is missing: it is damaged or of another version. Make it again.")
@@ -190,6 +192,13 @@ def _record(kind: type[Value], content: Mapping[str, Any], key: str, path: Path)
         "float | None": (*Number, type(None)),
     }
     return kind(**{field.name: _take(inner, field.name, kinds[str(field.type)], where) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _weights(content: Mapping[str, Any], where: str) -> tuple[float, ...] | None:
+    found = _take(content, "layer_weights", (list, type(None)), where)
+    if found is None:
+        return None
+    return tuple(float(_take(dict(enumerate(found)), number, Number, where)) for number in range(len(found)))
 
 
 def _score(value: Any, where: str) -> Score:

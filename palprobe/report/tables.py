@@ -58,7 +58,8 @@ def score_tables(board: Leaderboard) -> list[Table]:
             (*_names(row, varying), _score(row), *(item[head] for head in differ), *_costs(row))
             for row, item in zip(rows, items, strict=True)
         )
-        tables.append(Table(title, _name_heads(varying), heads, cells, _seeds_caption(summaries)))
+        caption = f"{_seeds_caption(summaries)} {_rates_caption(rows)}"
+        tables.append(Table(title, _name_heads(varying), heads, cells, caption))
     return tables
 
 
@@ -186,6 +187,14 @@ def _seeds_caption(summaries: Sequence[Summary]) -> str:
     if counts[0] == 1:
         return f"{pooled}One seed: no claim of a difference."
     return f"{pooled}{' or '.join(map(str, counts))} seeds, averaged by item; intervals are over items, not over seeds."
+
+
+def _rates_caption(rows: Sequence[Row]) -> str:
+    """Audio tokens per second: one number, or one for each encoder."""
+    rates = {row.encoder: number_text(row.tokens_per_second) for row in rows}
+    if len(set(rates.values())) == 1:
+        return f"Audio tokens per second: {next(iter(rates.values()))}."
+    return f"Audio tokens per second: {', '.join(f'{encoder} {rate}' for encoder, rate in rates.items())}."
 
 
 def _shared_chance(rows: Iterable[Row | None]) -> str:

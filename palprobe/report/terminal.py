@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
+from palprobe.report.results import EvalResult
 from palprobe.report.tables import (
     ABOVE,
     BELOW,
@@ -25,14 +29,14 @@ from palprobe.report.text import visible
 STYLES = {ABOVE: "bold", BELOW: "bold red", UNSURE: ""}  # and dim without a mark
 
 
-def terminal_report(board: Leaderboard, width: int = NARROW) -> Group:
+def terminal_report(board: Leaderboard, results: Sequence[EvalResult], width: int = NARROW) -> Group:
     """All of it for `rich.console.Console.print`; names are shown as they are, never read as markup."""
     tables = [*score_tables(board), *part_tables(board, width)]
     drawn: list[RichTable | Text] = [_line(settings_line(board)), Text()]
     for table in tables:
         drawn += [_line(table.title, "bold"), _drawn(table), _line(table.caption, "dim"), Text()]
     drawn += [_line(legend, "dim") for legend in legends(tables)]
-    drawn += [_line(f"- {line}") for line in [*integration_lines(board), *board.notes]]
+    drawn += [_line(f"- {line}") for line in [*integration_lines(board), *layer_lines(results), *board.notes]]
     return Group(*drawn)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from palprobe.errors import DataError, UnknownNameError, UsageError
-from palprobe.recipe import TaskSpec
 from palprobe.registry import Part, Registry, near_miss
+from palprobe.specs import TaskSpec
 from palprobe.types import Task, TaskData
 
 TASKS = Registry(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from palprobe.errors import WeightsError
+from palprobe.features.pooling import Pooling
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.recipe import TrainSection
 from palprobe.types import AudioContext, Integration
@@ -49,14 +50,26 @@ class Standardise(nn.Module):
         return (features - self.mean) / self.deviation
 
 
-def pool_frames(features: Tensor, size: int) -> Tensor:
-    """(T, D) → (ceil(T / size), D): the mean of each `size` neighbours; a last short stretch is averaged alone."""
-    if size == 1:
-        return features
-    whole = len(features) // size * size
-    pooled = features[:whole].view(-1, size, features.shape[1]).mean(1) if whole else features[:0]
-    rest = features[whole:]
-    return torch.cat((pooled, rest.mean(0, keepdim=True))) if len(rest) else pooled
+class LayerMix(nn.Module):
+    """A learned softmax over the layers of an encoder, alike at first (the weighted sum of SUPERB, Yang et al. 2021).
+
+    Args:
+        num_layers: whose standardised features stand side by side.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(num_layers))
+
+    @property
+    def weights(self) -> Tensor:
+        """(layers,) that add up to one."""
+        return self.logits.softmax(0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, layers · D) → (B, T, D)."""
+        layers = features.view(*features.shape[:2], len(self.logits), -1)
+        return torch.einsum("btld,l->btd", layers, self.weights)
 
 
 def pad_frames(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -97,20 +110,26 @@ class Probe(nn.Module):
     Args:
         integration: a module that is an `Integration`.
         llm: the language model, already frozen or adapted.
-        dim: D of the stored features.
-        pool: neighbouring frames averaged on reading.
+        dim: numbers of a stored token: D, or layers · D.
+        num_layers: of the encoder, that are mixed.
+        pooling: of the encoder's tokens, on reading.
     """
 
-    def __init__(self, integration: nn.Module, llm: LanguageModel, *, dim: int, pool: int) -> None:
+    def __init__(
+        self, integration: nn.Module, llm: LanguageModel, *, dim: int, num_layers: int, pooling: Pooling
+    ) -> None:
         super().__init__()
         self.standardise = Standardise(dim)
-        self.integration, self.llm, self.pool = integration, llm, pool
+        self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
+        self.integration, self.llm, self.pooling = integration, llm, pooling
 
     def context(self, clips: Sequence[Tensor], section: TrainSection | None = None) -> AudioContext:
         """What the LLM is shown of B clips; each (T, D) as stored. With `section`, disturbed as training wants it."""
-        pooled = [pool_frames(clip.float(), self.pool) for clip in clips]
+        pooled = [self.pooling.apply(clip.float()) for clip in clips]
         features, mask = (part.to(self.llm.device) for part in pad_frames(pooled))
         features = self.standardise(features)
+        if self.layer_mix is not None:
+            features = self.layer_mix(features)
         if section is not None:
             features = hide_stretches(features, mask, time=section.time_mask, feature=section.feature_mask)
         return cast(Integration, self.integration)(features, mask)
@@ -142,8 +161,13 @@ class Probe(nn.Module):
                 own[name].copy_(value)
 
     def num_audio_tokens(self, num_features: int) -> int:
-        """Audio tokens that the LLM is shown for that many stored frames."""
-        return cast(Integration, self.integration).num_tokens(-(-num_features // self.pool))
+        """Audio tokens that the LLM is shown for that many stored ones."""
+        return cast(Integration, self.integration).num_tokens(self.pooling.count(num_features))
+
+    @property
+    def layer_weights(self) -> list[float] | None:
+        """What the layers count, first to last, if they are mixed."""
+        return None if self.layer_mix is None else self.layer_mix.weights.tolist()
 
     @property
     def num_trainable(self) -> int:

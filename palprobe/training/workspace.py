@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from palprobe.errors import UnfinishedError
 from palprobe.features.clips import ClipIndex
-from palprobe.features.identity import feature_identity, recorded_identity
-from palprobe.features.store import FeatureStore
+from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
+from palprobe.features.source import FeatureSource
 from palprobe.files import digest
 from palprobe.integrations import resolve_section
 from palprobe.llm import LLMSource, find_llm
-from palprobe.recipe import IntegrationSection, Recipe, Trainable, parse_encoder, parse_task
-from palprobe.runs import Cell, Places, Run, run_of, stage_command, trainable_of
+from palprobe.recipe import IntegrationSection, Recipe, Trainable
+from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
+from palprobe.specs import parse_encoder, parse_task
 from palprobe.tasks import load_task
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
 from palprobe.types import Counts, Example, Split, TaskData
@@ -31,7 +31,7 @@ class Plan:
     task: TaskData
     splits: Splits
     keys: dict[str, str]  # example id -> clip key
-    features: dict[str, Any]  # the features' identity
+    features: tuple[StoreIdentity, ...]  # one, or one for each layer that the probe weighs
     llm: LLMSource
     integration: IntegrationSection
     trainable: Trainable
@@ -67,9 +67,9 @@ class Workspace:
         self._clips = ClipIndex(places.store)
         self._tasks: dict[str, TaskData] = {}
         self._keys: dict[str, dict[str, str]] = {}
-        self._features: dict[str, dict[str, Any]] = {}
+        self._features: dict[str, tuple[StoreIdentity, ...]] = {}
         self._llms: dict[str, LLMSource] = {}
-        self._stores: dict[str, FeatureStore] = {}
+        self._sources: dict[str, FeatureSource] = {}
 
     def task(self, spec: str) -> TaskData:
         if spec not in self._tasks:
@@ -91,14 +91,21 @@ class Workspace:
             return [None]
         return list(self.recipe.folds or known)
 
-    def features(self, encoder: str) -> dict[str, Any]:
+    def features(self, encoder: str) -> tuple[StoreIdentity, ...]:
         if encoder not in self._features:
             spec = parse_encoder(encoder)
             if self._encoders_checked:
-                self._features[encoder] = feature_identity(spec, self.recipe)
+                self._features[encoder] = feature_identities(spec, self.recipe)
             else:
-                self._features[encoder] = recorded_identity(spec, self.recipe, self.places.store)
+                self._features[encoder] = recorded_identities(spec, self.recipe, self.places.store)
         return self._features[encoder]
+
+    def encoders(self, text: str) -> list[str]:
+        """The encoders that are compared under that spec: itself, or with `@all` one for each of its layers."""
+        spec = parse_encoder(text)
+        if spec.layer != "all":
+            return [text]
+        return [spec.at(identity.layers[0]).text for identity in self.features(text)]
 
     def llm(self, name: str) -> LLMSource:
         if name not in self._llms:
@@ -123,7 +130,7 @@ class Workspace:
             raise self._not_extracted(cell, "no features") from error
         identity = {
             "version": VERSION,
-            "features": features,
+            "features": [identity.fields for identity in features],
             "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
             "llm": llm.identity,
             "integration": {"name": cell.integration, **section.model_dump()},
@@ -134,19 +141,19 @@ class Workspace:
         run = run_of(self.places, identity)
         return Plan(cell, recipe, self.task(cell.task), splits, keys, features, llm, section, trainable, run)
 
-    def store(self, plan: Plan) -> FeatureStore:
+    def source(self, plan: Plan) -> FeatureSource:
         """The cell's features.
 
         Raises:
             UnfinishedError: there are none, with the command that makes them.
         """
-        name = digest(plan.features)
-        if name not in self._stores:
+        name = digest([identity.fields for identity in plan.features])
+        if name not in self._sources:
             try:
-                self._stores[name] = FeatureStore.open(self.places.store, plan.features)
+                self._sources[name] = FeatureSource.open(self.places.store, plan.features)
             except UnfinishedError as error:
                 raise self._not_extracted(plan.cell, "no features") from error
-        return self._stores[name]
+        return self._sources[name]
 
     def usable(self, plan: Plan, split: Split) -> Usable:
         """The split's examples that have features; clips that could not be decoded are counted as dropped.
@@ -154,10 +161,11 @@ class Workspace:
         Raises:
             UnfinishedError: clips that extraction has not reached, with the command that makes their features.
         """
-        store, failed = self.store(plan), self.store(plan).failures()
+        source = self.source(plan)
+        failed = source.failures()
         listed = plan.examples(split)
-        present = tuple(example for example in listed if plan.keys[example.id] in store)
-        dropped = sum(plan.keys[example.id] in failed for example in listed if plan.keys[example.id] not in store)
+        present = tuple(example for example in listed if plan.keys[example.id] in source)
+        dropped = sum(plan.keys[example.id] in failed for example in listed if plan.keys[example.id] not in source)
         if len(present) + dropped < len(listed):
             absent = len(listed) - len(present) - dropped
             raise self._not_extracted(plan.cell, f"no features of {absent} of {len(listed)} {split} items")
@@ -167,12 +175,12 @@ class Workspace:
             missing=len(plan.task.missing),
             dropped=dropped,
             used=len(present),
-            padded=sum(store.padded(key) for key in keys),
+            padded=sum(source.padded(key) for key in keys),
         )
         return Usable(present, keys, counts)
 
     def _not_extracted(self, cell: Cell, found: str) -> UnfinishedError:
-        line = stage_command("extract", cell, self.recipe, self.places)
+        line = extract_command(cell.encoder, cell.task, self.recipe, self.places)
         return UnfinishedError(f"{cell.encoder} on {cell.task}: {found}. Run: {line}")
 
     def _clip_keys(self, spec: str, examples: Sequence[Example]) -> dict[str, str]:

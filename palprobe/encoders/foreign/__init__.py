@@ -1,0 +1,1 @@
+"""Encoders that were written for other tools, run unmodified, and features that other tools have computed."""

@@ -1,0 +1,115 @@
+"""The grammar of encoders and tasks as they are named on the command line and in recipes; looks at no disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, replace
+
+from palprobe.errors import UsageError
+
+MANIFEST_SUFFIXES = (".csv", ".jsonl")
+FOREIGN = ("xares", "hear", "s3prl")  # interfaces of other people's encoder classes
+LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """`[random:]NAME[:VARIANT][=PATH][@LAYER]`, taken apart."""
+
+    text: str  # as written: how it is called in tables
+    name: str  # a registered name, or "file" for path/to/file.py:Class
+    variant: str | None = None  # of somebody's class: its name; of hf: ORG/REPO
+    path: str | None = None  # of somebody's class: its file, or a module
+    layer: str = "last"
+    untrained: bool = False
+    arguments: str | None = None  # what somebody's class is to load, after the "=": xares, hear, s3prl
+
+    def at(self, layer: int) -> EncoderSpec:
+        """The same encoder at one layer."""
+        base = self.text.removesuffix(f"@{self.layer}") if self.layer != "last" else self.text
+        return replace(self, text=f"{base}@{layer}", layer=str(layer))
+
+    @property
+    def whole(self) -> EncoderSpec:
+        """The same encoder, whatever its layer."""
+        return replace(self, text="", layer="last")
+
+    @property
+    def runs_user_code(self) -> bool:
+        """Whether somebody's own class must be run to know it."""
+        return self.name == "file" or self.name in FOREIGN
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """`NAME[:VARIANT][=FOLDER]`, a manifest file, or `-` for JSONL on stdin."""
+
+    text: str
+    name: str  # a registered name, or "manifest"
+    variant: str | None = None
+    path: str | None = None
+
+
+def split_list(text: str) -> list[str]:
+    """Comma-separated names; quote one that holds a comma, as in CSV."""
+    lines = csv.reader(io.StringIO(text), skipinitialspace=True)
+    return [name.strip() for line in lines for name in line if name.strip()]
+
+
+def parse_encoder(text: str) -> EncoderSpec:
+    """Takes an encoder spec apart without looking at the disk.
+
+    Raises:
+        UsageError: an empty name, or a layer that is none of N, all, mean:A-B, weighted.
+    """
+    rest, untrained = text.strip(), False
+    if rest.startswith("random:"):
+        rest, untrained = rest.removeprefix("random:"), True
+    rest, layer = _cut_layer(rest, text)
+    if rest.startswith(tuple(f"{name}:" for name in FOREIGN)):
+        return _parse_foreign(rest, text, layer=layer, untrained=untrained)
+    if re.search(r"\.py(:\w+)?$", rest):
+        path, _, variant = rest.partition(".py:")
+        return EncoderSpec(text, "file", variant or None, path.removesuffix(".py") + ".py", layer, untrained)
+    rest, _, folder = rest.partition("=")
+    name, _, variant = rest.partition(":")
+    if not name:
+        raise UsageError(f"Encoder {text!r} has no name. Write [random:]NAME[:VARIANT][=PATH][@LAYER].")
+    return EncoderSpec(text, name, variant or None, folder or None, layer, untrained)
+
+
+def _parse_foreign(rest: str, text: str, *, layer: str, untrained: bool) -> EncoderSpec:
+    """`xares:FILE.py[:Class][=ARGUMENTS]`; for hear also an installed module instead of the file."""
+    name, _, rest = rest.partition(":")
+    source, _, arguments = rest.partition("=")
+    path, python, variant = source.partition(".py:")
+    if not source:
+        raise UsageError(f"Encoder {text!r} names no file. Write {name}:path/to/file.py[:Class].")
+    return EncoderSpec(
+        text, name, variant or None, path + ".py" if python else source, layer, untrained, arguments or None
+    )
+
+
+def _cut_layer(rest: str, text: str) -> tuple[str, str]:
+    head, at, layer = rest.rpartition("@")
+    if not at or "/" in layer:  # an @ inside a path is no layer
+        return rest, "last"
+    if not LAYER.fullmatch(layer):
+        raise UsageError(f"Encoder {text!r}: layer {layer!r} is none of @N (0-based), @all, @mean:A-B, @weighted.")
+    return head, layer
+
+
+def parse_task(text: str) -> TaskSpec:
+    """Takes a task spec apart without looking at the disk."""
+    stripped = text.strip()
+    if stripped == "-" or stripped.endswith(MANIFEST_SUFFIXES):
+        return TaskSpec(stripped, "manifest", None, stripped)
+    rest, _, folder = stripped.partition("=")
+    name, _, variant = rest.partition(":")
+    if not name:
+        raise UsageError(
+            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or - (JSONL on stdin)."
+        )
+    return TaskSpec(rest, name, variant or None, folder or None)
