@@ -47,11 +47,19 @@ class EncoderSection(Section):
 
 class IntegrationSection(Section):
     connector: str | None = Field(
-        None, description="plits: mlp | linear; lal: shared | per_layer; none: the first of these"
+        None, description="plits: mlp | linear | qformer; lal, pal@v3: shared | per_layer; flamingo: mlp | linear"
     )
-    layers: str | list[int] = Field("all", description="lal: all, from:k (0-based) or a list of layers")
-    positions: Literal["before", "none"] = Field("before", description="lal: rotary positions of the audio keys")
-    rank: int = Field(16, ge=1, description="lal per_layer: rank of each layer's own map")
+    layers: str | list[int] = Field(
+        "all", description="lal, pal@v3, flamingo: all, from:k (0-based) or a list of layers"
+    )
+    positions: Literal["before", "none"] = Field("before", description="lal, pal@v3: rotary positions of audio keys")
+    rank: int = Field(16, ge=1, description="lal, pal@v3 per_layer: rank of each layer's own map")
+    queries: int = Field(16, ge=1, description="plits qformer: tokens for each window")
+    window: int = Field(64, ge=1, description="plits qformer: features in a window")
+    summary_tokens: int = Field(16, ge=1, description="pal@v3: tokens before the text, means of equal stretches")
+    summary_sees_memory: bool = Field(
+        True, description="pal@v3: whether the summary tokens attend to the full sequence"
+    )
     pool: str = Field(
         "none",
         description="averaged on reading: none | bands (all of a time step of patches) | time:k (k steps)",

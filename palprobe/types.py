@@ -111,6 +111,7 @@ class AudioContext:
 
     prefix: Tensor | None = None  # (B, N, H) input rows before the text
     prefix_mask: Tensor | None = None  # (B, N) bool
+    prefix_sees_memory: bool = True  # the text always does
     memory: Mapping[int, Tensor] = field(default_factory=dict)  # layer -> (B, N, H), seen only as keys and values
     memory_mask: Tensor | None = None  # (B, N) bool
     memory_positions: Literal["before", "none"] = "before"

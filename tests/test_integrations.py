@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,20 +11,35 @@ from small_llms import SIZES, small_llm, text_of
 from torch import nn
 
 from palprobe.errors import RecipeError, UnknownNameError
-from palprobe.integrations import CONNECTORS, INTEGRATIONS, build_integration, chosen_layers, resolve_section
+from palprobe.integrations import (
+    CONNECTORS,
+    INTEGRATIONS,
+    build_integration,
+    chosen_layers,
+    identity_fields,
+    resolve_section,
+)
+from palprobe.integrations.flamingo import GatedBlock
+from palprobe.integrations.pal_summary import segment_means
 from palprobe.llm.adapters import make_trainable
 from palprobe.recipe import IntegrationSection
-from palprobe.types import LLMShape
+from palprobe.types import AudioContext, LLMShape
 
 DIM = 12
 SHAPE = LLMShape(hidden_size=SIZES["hidden_size"], num_layers=SIZES["num_hidden_layers"], embedding_rms=0.15)
 KINDS = [(name, connector) for name, connectors in CONNECTORS.items() for connector in connectors]
 PROMPT = list(b"which tone?")
+SMALL = {"queries": 2, "window": 4, "summary_tokens": 2}  # so that five features are more than a window
 
 
 def build(name: str, connector: str | None = None, seed: int = 0, **options) -> nn.Module:
-    section = resolve_section(name, IntegrationSection(connector=connector, **options))
-    return build_integration(name, dim=DIM, shape=SHAPE, section=section, seed=seed).double()
+    """The integration in float64, with open gates: through closed ones nothing would be heard."""
+    section = resolve_section(name, IntegrationSection(connector=connector, **SMALL | options))
+    integration = build_integration(name, dim=DIM, shape=SHAPE, section=section, seed=seed).double()
+    for gate, parameter in integration.named_parameters():
+        if gate.endswith("_gate"):
+            nn.init.constant_(parameter, 0.5)
+    return integration
 
 
 def features_of(*lengths: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,6 +52,12 @@ def features_of(*lengths: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tenso
 @pytest.fixture(scope="module")
 def llm():
     return small_llm()
+
+
+def audio_rows(context) -> torch.Tensor:
+    """(B, N, H) of the first place where a context shows audio."""
+    in_blocks = (block.keywords["audio"] for block in context.blocks.values())
+    return next(iter([*context.memory.values(), *in_blocks]), context.prefix)
 
 
 def logits_of(llm, integration, features, mask):
@@ -60,12 +82,14 @@ def test_contract_counts_and_masks(name, connector):
     context = integration(features, mask)
     assert integration.buckets_by in ("text", "audio and text")
     shown = [(context.prefix, context.prefix_mask)] if context.prefix is not None else []
-    shown += [(rows, context.memory_mask) for rows in context.memory.values()]
-    assert shown or context.blocks
+    shown += [(rows, context.memory_mask) for rows in context.memory.values()][:1]  # layers show the same tokens
+    shown += [(block.keywords["audio"], block.keywords["audio_mask"]) for block in context.blocks.values()][:1]
     for rows, real in shown:
-        assert rows.shape == (2, integration.num_tokens(5), SHAPE.hidden_size)
+        assert rows.shape == (*real.shape, SHAPE.hidden_size)
         assert real.dtype == torch.bool
-        assert real.sum(1).tolist() == [integration.num_tokens(5), integration.num_tokens(3)]
+    counted = sum(real.sum(1) for _, real in shown)
+    assert counted.tolist() == [integration.num_tokens(5), integration.num_tokens(3)]
+    assert all(rows.shape == next(iter(context.memory.values())).shape for rows in context.memory.values())
     assert set(context.memory) | set(context.blocks) <= set(range(SHAPE.num_layers))
 
 
@@ -119,8 +143,7 @@ def test_contract_tokens_start_at_the_scale_of_the_embeddings(name, connector):
     wide = LLMShape(hidden_size=256, num_layers=2, embedding_rms=0.02)
     integration = build_integration(name, dim=192, shape=wide, section=section, seed=0)
     features = torch.randn(8, 40, 192, generator=torch.Generator().manual_seed(0))
-    context = integration(features, torch.ones(8, 40, dtype=torch.bool))
-    rows = next(iter(context.memory.values()), context.prefix)
+    rows = audio_rows(integration(features, torch.ones(8, 40, dtype=torch.bool)))
     assert rows.detach().square().mean().sqrt() / wide.embedding_rms == pytest.approx(1, abs=0.1)
 
 
@@ -130,8 +153,7 @@ def test_contract_dropout_is_off_outside_training(name, connector):
     integration, (features, mask) = build(name, connector, dropout=0.5), features_of(5)
 
     def rows():
-        context = integration(features, mask)
-        return next(iter(context.memory.values()), context.prefix)
+        return audio_rows(integration(features, mask))
 
     integration.train()
     assert not torch.equal(rows(), rows())
@@ -194,6 +216,88 @@ def test_plits_is_the_reference(llm):
     assert abs(found - expected).max() <= 1e-6 * abs(expected).max()
 
 
+def test_flamingo_starts_as_the_llm_alone(llm):
+    """With closed gates the logits are those without audio, bit for bit; opened, they are not."""
+    integration = build("flamingo")
+    for block in integration.blocks.values():
+        nn.init.zeros_(block.attention_gate)
+        nn.init.zeros_(block.feed_forward_gate)
+    alone = llm(text_of(PROMPT), AudioContext(), logits_to_keep=1)[:, 0]
+    torch.testing.assert_close(logits_of(llm, integration, *features_of(4)), alone.detach(), rtol=0, atol=1e-12)
+    nn.init.ones_(integration.blocks["0"].attention_gate)
+    assert (logits_of(llm, integration, *features_of(4)) - alone).abs().max() > 1e-3
+
+
+def test_a_gated_block_by_hand():
+    """One head, softmax over two audio tokens, the gate's tanh, then the feed-forward: worked out in numpy."""
+    torch.manual_seed(0)
+    block = GatedBlock(4).double()
+    nn.init.constant_(block.attention_gate, 0.3)
+    nn.init.constant_(block.feed_forward_gate, -0.7)
+    hidden, audio = torch.randn(1, 3, 4).double(), torch.randn(1, 3, 4).double()
+    mask = torch.tensor([[True, True, False]])
+    found = block(hidden, torch.ones(1, 3, dtype=torch.bool), audio=audio, audio_mask=mask).detach().numpy()[0]
+
+    def normed(rows):
+        return (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + 1e-5)
+
+    weights = {name: value.detach().numpy() for name, value in block.named_parameters()}
+    rows, heard = hidden[0].numpy(), normed(audio[0].numpy())[:2]
+    key, value = np.split(heard @ weights["key_value.weight"].T, 2, axis=1)
+    logits = normed(rows) @ weights["query.weight"].T @ key.T / 2  # square root of the head's 4
+    attention = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    rows = rows + np.tanh(0.3) * attention @ value @ weights["output.weight"].T
+    inner = normed(rows) @ weights["feed_forward.1.weight"].T
+    inner = inner * 0.5 * (1 + erf(inner / np.sqrt(2)))
+    expected = rows + np.tanh(-0.7) * inner @ weights["feed_forward.3.weight"].T
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("lengths", "count"), [((6, 3), 3), ((5, 2), 2), ((4, 1), 3)])
+def test_summaries_are_means_of_equal_stretches(lengths, count):
+    """Against a slow integral: each frame is cut into 60 slices, and a stretch is the mean of its slices."""
+    features, mask = features_of(*lengths)
+    found = segment_means(features, mask, count)
+    for row, length in enumerate(lengths):
+        slices = features[row, :length].repeat_interleave(60, dim=0)
+        expected = torch.stack([part.mean(0) for part in slices.chunk(count)])
+        torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-12)
+
+
+def test_summary_tokens_may_be_kept_from_the_memory(llm):
+    """Told not to, the prefix rows do not change with the memory, and the text still does."""
+    features, mask = features_of(5)
+    for sees in (True, False):
+        integration = build("pal@v3", summary_sees_memory=sees)
+        context = integration(features, mask)
+        other = replace(context, memory={layer: rows + 1 for layer, rows in context.memory.items()})
+        with torch.no_grad():
+            hidden = [hidden_of(llm, shown) for shown in (context, other)]
+        assert torch.equal(hidden[0][:, :2], hidden[1][:, :2]) != sees
+        assert not torch.equal(hidden[0][:, 2:], hidden[1][:, 2:])
+
+
+def hidden_of(llm, context) -> torch.Tensor:
+    """(B, N + L, H) what enters the last layer."""
+    seen = []
+    layer = llm.decoder.layers[-1]
+    handle = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    llm(text_of(PROMPT), context)
+    handle.remove()
+    return seen[0]
+
+
+def test_a_q_former_reads_window_by_window():
+    """Other features in one window change the tokens of that window alone."""
+    integration = build("plits", "qformer")
+    features, mask = features_of(8)
+    before = integration(features, mask).prefix
+    features[:, 5] += 1
+    after = integration(features, mask).prefix
+    assert torch.equal(before[:, :2], after[:, :2])
+    assert not torch.equal(before[:, 2:], after[:, 2:])
+
+
 # --- options
 
 
@@ -215,7 +319,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
     """An integration or connector that is not there, with the nearest that is."""
     with pytest.raises(UnknownNameError, match="Did you mean 'plits'"):
         build("plit")
-    with pytest.raises(RecipeError, match=r"plits has mlp, linear.*Did you mean 'linear'"):
+    with pytest.raises(RecipeError, match=r"plits has mlp, linear, qformer.*Did you mean 'linear'"):
         build("plits", "liner")
     with pytest.raises(RecipeError, match="lal has shared, per_layer"):
         build("lal", "mlp")
@@ -230,6 +334,18 @@ def test_options_without_effect_leave_the_identity_alone():
     )
     per_layer = resolve_section("lal", asked.model_copy(update={"connector": "per_layer"}))
     assert per_layer.rank == 4
+
+
+def test_an_option_of_one_integration_is_in_no_other_s_identity():
+    """A run is known by what its integration reads, so a new option of another leaves it valid."""
+    shared = {"name", "connector", "layers", "positions", "rank", "pool", "tokens_per_second", "dropout"}
+    found = {
+        (name, kind): identity_fields(name, resolve_section(name, IntegrationSection(connector=kind))).keys() - shared
+        for name, kind in KINDS
+    }
+    assert found.pop(("plits", "qformer")) == {"queries", "window"}
+    assert found.pop(("pal@v3", "shared")) == found.pop(("pal@v3", "per_layer"))
+    assert not any(found.values())
 
 
 def test_listing_integrations_imports_no_torch():

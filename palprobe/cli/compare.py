@@ -13,7 +13,7 @@ from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header,
 
 def compare(
     encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between.")] = None,
-    integrations: Annotated[str | None, typer.Option(help="plits, lal, with commas between.")] = None,
+    integrations: Annotated[str | None, typer.Option(help="plits, lal, pal@v3, flamingo, with commas between.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks, with commas between.")] = None,
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Training seeds, e.g. 0,1,2.")] = None,

@@ -41,7 +41,7 @@ def extract(
 def train(
     encoder: Annotated[str, typer.Option(help="Whose features to train on.")],
     task: Annotated[str, typer.Option(help="NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
-    integration: Annotated[str | None, typer.Option(help="plits (if not given) or lal.")] = None,
+    integration: Annotated[str | None, typer.Option(help="plits (if not given), lal, pal@v3 or flamingo.")] = None,
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order and masks; 0 if not given.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,

@@ -13,9 +13,7 @@ from palprobe.specs import EncoderSpec
 from palprobe.types import Encoder
 
 _FLOORS = {
-    "logmel": Part(
-        "palprobe.encoders.logmel:LogMel", "64 log-mel bands and their changes, 25 Hz: the floor"
-    ),
+    "logmel": Part("palprobe.encoders.logmel:LogMel", "64 log-mel bands and their changes, 25 Hz: the floor"),
     "mfcc": Part("palprobe.encoders.mfcc:MFCC", "20 MFCC with both deltas, four 10 ms frames to a token: a floor"),
 }
 _BUILT_IN = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from palprobe.errors import RecipeError
 from palprobe.recipe import IntegrationSection
@@ -17,11 +17,38 @@ INTEGRATIONS = Registry(
     {
         "plits": Part("palprobe.integrations.plits:Plits", "audio tokens before the text, through every layer"),
         "lal": Part("palprobe.integrations.lal:Lal", "audio as keys and values only: no queries, no feed-forward"),
+        "pal@v3": Part(
+            "palprobe.integrations.pal_summary:PalSummary",
+            "a few summary tokens through plits, the full sequence through lal",
+        ),
+        "flamingo": Part(
+            "palprobe.integrations.flamingo:Flamingo",
+            "the baseline: gated cross-attention blocks with a feed-forward of their own",
+        ),
     },
 )
 
 # The first is the default; names only, so that a recipe is checked without loading torch.
-CONNECTORS: dict[str, tuple[str, ...]] = {"plits": ("mlp", "linear"), "lal": ("shared", "per_layer")}
+CONNECTORS: dict[str, tuple[str, ...]] = {
+    "plits": ("mlp", "linear", "qformer"),
+    "lal": ("shared", "per_layer"),
+    "pal@v3": ("shared", "per_layer"),
+    "flamingo": ("mlp", "linear"),
+}
+# What each reads beside connector, dropout and pooling, and what only some connectors read.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "plits": (),
+    "lal": ("layers", "positions"),
+    "pal@v3": ("layers", "positions", "summary_tokens", "summary_sees_memory"),
+    "flamingo": ("layers",),
+}
+CONNECTOR_OPTIONS: dict[str, tuple[str, ...]] = {"per_layer": ("rank",), "qformer": ("queries", "window")}
+ALWAYS_TOLD = {"layers", "positions", "rank"}  # in the identity of every run, at the default where it is not read
+
+
+def _unread(name: str, connector: str) -> set[str]:
+    every = {option for options in (*OPTIONS.values(), *CONNECTOR_OPTIONS.values()) for option in options}
+    return every - {*OPTIONS[name], *CONNECTOR_OPTIONS.get(connector, ())}
 
 
 def resolve_section(name: str, section: IntegrationSection) -> IntegrationSection:
@@ -40,11 +67,21 @@ def resolve_section(name: str, section: IntegrationSection) -> IntegrationSectio
         hint = near_miss(connector, known)
         raise RecipeError(f"integration.connector = {connector!r}: {name} has {', '.join(known)}.{hint}")
     values = section.model_dump() | {"connector": connector}
-    unused = {"rank"} if connector != "per_layer" else set()
-    unused |= set() if name == "lal" else {"layers", "positions"}
-    for option in unused:
+    for option in _unread(name, connector):
         values[option] = IntegrationSection.model_fields[option].default
     return IntegrationSection.model_validate(values)
+
+
+def identity_fields(name: str, section: IntegrationSection) -> dict[str, Any]:
+    """What of the options stands in a run's identity.
+
+    An option that only other integrations read does not, so that a new one leaves the runs that are there valid.
+
+    Args:
+        name: registered.
+        section: from `resolve_section`.
+    """
+    return {"name": name, **section.model_dump(exclude=_unread(name, str(section.connector)) - ALWAYS_TOLD)}
 
 
 def chosen_layers(layers: str | list[int], num_layers: int) -> list[int]:

@@ -22,16 +22,15 @@ def connector(kind: str, dim: int, shape: LLMShape, dropout: float) -> nn.Sequen
     """
     hidden = shape.hidden_size
     if kind == "mlp":
-        first, last = nn.Linear(dim, hidden), nn.Linear(hidden, hidden)
-        _scale(first, 1.0)
-        _scale(last, shape.embedding_rms / GELU_RMS)
+        first = scaled_linear(dim, hidden, rms=1.0)
+        last = scaled_linear(hidden, hidden, rms=shape.embedding_rms / GELU_RMS)
         return nn.Sequential(nn.Dropout(dropout), first, nn.GELU(), last)
-    only = nn.Linear(dim, hidden)
-    _scale(only, shape.embedding_rms)
-    return nn.Sequential(nn.Dropout(dropout), only)
+    return nn.Sequential(nn.Dropout(dropout), scaled_linear(dim, hidden, rms=shape.embedding_rms))
 
 
-def _scale(linear: nn.Linear, rms: float) -> None:
-    """Random weights that turn inputs of unit root mean square into outputs of `rms`."""
-    nn.init.normal_(linear.weight, std=rms * linear.in_features**-0.5)
+def scaled_linear(inputs: int, outputs: int, *, rms: float) -> nn.Linear:
+    """A linear map with random weights that turn inputs of unit root mean square into outputs of `rms`."""
+    linear = nn.Linear(inputs, outputs)
+    nn.init.normal_(linear.weight, std=rms * inputs**-0.5)
     nn.init.zeros_(linear.bias)
+    return linear

@@ -194,6 +194,8 @@ class LanguageModel(nn.Module):
         own_order = text.visible is not None or text.positions is not None  # else transformers guesses it is packed
         plain = not (memory_real.shape[1] or own_order or new_tokens) and bool(real.all())
         visible = None if plain else _visibility(memory_real, real, text.visible)
+        if visible is not None and not context.prefix_sees_memory:
+            visible[:, : real.shape[1] - text.mask.shape[1], : memory_real.shape[1]] = False
         return _Layout(rows, positions, torch.cat((memory_real, real), 1), visible, memory_positions)
 
     def _check_window(self, columns: int) -> None:

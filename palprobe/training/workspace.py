@@ -10,7 +10,7 @@ from palprobe.features.clips import ClipIndex
 from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
 from palprobe.features.source import FeatureSource
 from palprobe.files import digest
-from palprobe.integrations import resolve_section
+from palprobe.integrations import identity_fields, resolve_section
 from palprobe.llm import LLMSource, find_llm
 from palprobe.recipe import IntegrationSection, Recipe, Trainable
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
@@ -133,7 +133,7 @@ class Workspace:
             "features": [identity.fields for identity in features],
             "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
             "llm": llm.identity,
-            "integration": {"name": cell.integration, **section.model_dump()},
+            "integration": identity_fields(cell.integration, section),
             "train": recipe.train.model_dump(exclude={"checkpoint_steps"}) | {"trainable": trainable},
             "seed": cell.seed,
             "fold": cell.fold,
