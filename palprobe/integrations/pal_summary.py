@@ -59,8 +59,7 @@ def segment_means(features: Tensor, mask: Tensor, count: int) -> Tensor:
         count: stretches; where there are fewer frames, neighbours share one.
     """
     frames = torch.arange(mask.shape[1], device=mask.device)
-    size = mask.sum(1)[:, None, None] / count  # (B, 1, 1) frames to a stretch
+    size = mask.sum(1, dtype=features.dtype)[:, None, None] / count  # (B, 1, 1) frames to a stretch
     starts = torch.arange(count, device=mask.device)[:, None] * size  # (B, count, 1)
     overlap = torch.minimum(starts + size, frames + 1) - torch.maximum(starts, frames)  # (B, count, T)
-    weights = overlap.clamp(min=0) / size
-    return weights.to(features.dtype) @ features
+    return overlap.clamp(min=0) / size @ features
