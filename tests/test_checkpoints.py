@@ -1,5 +1,6 @@
 """checkpoints: nothing is executed, damage is noticed, and a module takes all of a state dict or nothing."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -21,6 +22,13 @@ class Bomb:
         return (Path("exploded").mkdir, ())
 
 
+class Shell:
+    """Runs a command when it is unpickled; torch refuses some modules by other words."""
+
+    def __reduce__(self):
+        return (os.system, ("mkdir exploded",))
+
+
 def test_both_formats_are_read(tmp_path):
     """A safetensors file and a file of torch.save hold the same tensors."""
     save_file(STATE, tmp_path / "a.safetensors")
@@ -29,11 +37,12 @@ def test_both_formats_are_read(tmp_path):
         assert all(torch.equal(state[key], STATE[key]) for key in STATE)
 
 
+@pytest.mark.parametrize("bomb", [Bomb, Shell])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_is_refused_and_not_run(tmp_path, zipped):
+def test_code_is_refused_and_not_run(tmp_path, zipped, bomb):
     """A pickle that would call something is named as such, in both layouts of torch.save, and calls nothing."""
     path = tmp_path / "bomb.pt"
-    torch.save({"model": STATE, "extra": Bomb()}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({"model": STATE, "extra": bomb()}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(WeightsError, match="can run code"):
         read_checkpoint(path)
     assert not Path("exploded").exists()

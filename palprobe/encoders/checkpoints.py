@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from palprobe.errors import WeightsError
 
 SHOWN_KEYS = 5  # of each kind, in a message
+# All that reading a cut or altered file causes, beside pickle's own error.
+DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile)
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -37,21 +39,18 @@ def read_checkpoint(path: Path) -> Any:
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged ({error}). Fetch it again.") from error
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):  # what torch says of a class or function that it would have to call
-            raise WeightsError(f"{path} is damaged, or no checkpoint of torch.save. Fetch it again.") from error
+        if "unsupported" not in str(error).lower():  # what torch says of something that it would have to call
+            raise _damaged(path, error) from error
         raise WeightsError(
             f"{path} holds objects other than tensors and plain values, and reading those can run code, so it is "
             "refused. Where you trust it, load it yourself and save its tensors as .safetensors."
         ) from error
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        OSError,
-        zipfile.BadZipFile,
-    ) as error:  # all that a cut or altered file causes
-        raise WeightsError(f"{path} is damaged ({' '.join(str(error).split())[:200]}). Fetch it again.") from error
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} is damaged, or no checkpoint of torch.save ({type(error).__name__}). Fetch it again.")
 
 
 def _check_sums(path: Path) -> None:
