@@ -22,15 +22,16 @@ def connector(kind: str, dim: int, shape: LLMShape, dropout: float) -> nn.Sequen
     """
     hidden = shape.hidden_size
     if kind == "mlp":
-        first = scaled_linear(dim, hidden, rms=1.0)
-        last = scaled_linear(hidden, hidden, rms=shape.embedding_rms / GELU_RMS)
+        first, last = nn.Linear(dim, hidden), nn.Linear(hidden, hidden)
+        scale(first, 1.0)
+        scale(last, shape.embedding_rms / GELU_RMS)
         return nn.Sequential(nn.Dropout(dropout), first, nn.GELU(), last)
-    return nn.Sequential(nn.Dropout(dropout), scaled_linear(dim, hidden, rms=shape.embedding_rms))
+    only = nn.Linear(dim, hidden)
+    scale(only, shape.embedding_rms)
+    return nn.Sequential(nn.Dropout(dropout), only)
 
 
-def scaled_linear(inputs: int, outputs: int, *, rms: float) -> nn.Linear:
-    """A linear map with random weights that turn inputs of unit root mean square into outputs of `rms`."""
-    linear = nn.Linear(inputs, outputs)
-    nn.init.normal_(linear.weight, std=rms * inputs**-0.5)
+def scale(linear: nn.Linear, rms: float) -> None:
+    """Gives a linear map random weights that turn inputs of unit root mean square into outputs of `rms`."""
+    nn.init.normal_(linear.weight, std=rms * linear.in_features**-0.5)
     nn.init.zeros_(linear.bias)
-    return linear

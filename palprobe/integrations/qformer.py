@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palprobe.integrations.connector import scaled_linear
+from palprobe.integrations.connector import scale
 from palprobe.recipe import IntegrationSection
 from palprobe.types import LLMShape
 
@@ -48,7 +48,8 @@ class QFormer(nn.Module):
             for _ in range(NUM_BLOCKS)
         )
         self.norm = nn.LayerNorm(width)
-        self.output = scaled_linear(width, shape.hidden_size, rms=shape.embedding_rms)
+        self.output = nn.Linear(width, shape.hidden_size)
+        scale(self.output, shape.embedding_rms)
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """→ (B, N, H) tokens and their (B, N) mask; a window without a real feature gives tokens that are masked."""
