@@ -60,7 +60,7 @@ def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         try:
             damaged = archive.testzip()
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:  # its directory is altered
+        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:  # also unknown compression
             raise WeightsError(f"{path} is damaged ({error}). Fetch it again.") from error
     if damaged is not None:
         raise WeightsError(f"{path} is damaged (the checksum of {damaged} fails). Fetch it again.")

@@ -58,14 +58,14 @@ def find_file(path: str | None, published: Published) -> Path:
             raise WeightsError(f"There is no file {str(found)!r}. Expected the weights of {published.encoder}.")
         return found
     try:
-        file = snapshot(published.hub_id, [published.file], is_whole=lambda folder: (folder / published.file).is_file())
+        folder = snapshot(published.hub_id, [published.file], is_whole=lambda path: (path / published.file).is_file())
     except WeightsError as error:
         raise WeightsError(
             f"{published.file} of {published.hub_id} is not in the local cache and cannot be downloaded ({error}). "
             f"Run `{published.command}` where there is a network, write {published.encoder}=PATH for a copy of your "
             f"own, or take the control random:{published.spec}."
         ) from error
-    found = file / published.file
+    found = folder / published.file
     if published.sha256 is not None and file_sha256(found) != published.sha256:
         raise WeightsError(
             f"{found} has sha256 {file_sha256(found)}; the published file has {published.sha256}. Delete it, fetch it "
