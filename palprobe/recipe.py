@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from palprobe.errors import RecipeError, UsageError
 from palprobe.registry import near_miss
+from palprobe.specs import split_encoders
 
 Trainable = Literal["connector", "lora", "full"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # what both numpy and torch take
@@ -47,18 +48,22 @@ class EncoderSection(Section):
 
 class IntegrationSection(Section):
     connector: str | None = Field(
-        None, description="plits: mlp | linear | qformer; lal, pal@v3: shared | per_layer; flamingo: mlp | linear"
+        None, description="plits: mlp | linear | qformer; lal, pal@…: shared | per_layer; flamingo: mlp | linear"
     )
     layers: str | list[int] = Field(
-        "all", description="lal, pal@v3, flamingo: all, from:k (0-based) or a list of layers"
+        "all", description="lal, pal@…, flamingo: all (pal@v1: from:4), from:k (0-based) or a list of layers"
     )
-    positions: Literal["before", "none"] = Field("before", description="lal, pal@v3: rotary positions of audio keys")
-    rank: int = Field(16, ge=1, description="lal, pal@v3 per_layer: rank of each layer's own map")
+    positions: Literal["before", "none"] = Field("before", description="lal, pal@…: rotary positions of audio keys")
+    rank: int = Field(16, ge=1, description="lal, pal@… per_layer: rank of each layer's own map")
     queries: int = Field(16, ge=1, description="plits qformer: tokens for each window")
     window: int = Field(64, ge=1, description="plits qformer: features in a window")
     summary_tokens: int = Field(16, ge=1, description="pal@v3: tokens before the text, means of equal stretches")
     summary_sees_memory: bool = Field(
         True, description="pal@v3: whether the summary tokens attend to the full sequence"
+    )
+    route: dict[str, Literal["plits", "lal"]] = Field(
+        default_factory=dict,
+        description="pal: plits or lal for an encoder, or for a kind: {speech: plits, general: lal} if not given",
     )
     pool: str = Field(
         "none",
@@ -141,6 +146,11 @@ class Recipe(Section):
         if value is not None and len(set(value)) < len(value):
             raise ValueError("the same entry stands there twice")
         return value
+
+    @property
+    def single_encoders(self) -> list[str]:
+        """The encoders that are heard, alone or together with others, each once."""
+        return list(dict.fromkeys(name for text in self.encoders for name in split_encoders(text)))
 
 
 class _Loader(yaml.SafeLoader):

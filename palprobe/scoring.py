@@ -23,7 +23,7 @@ from palprobe.types import Example, Prediction
 MAX_TREE_TOKENS = 1024  # answer tokens in one forward pass; more choices are scored in several
 MAX_LOGITS = 1 << 26  # entries of one logits tensor (256 MiB): batches shrink for large vocabularies
 
-Read = Callable[[Sequence[int]], list[Tensor]]  # example numbers → (T, D) features each
+Read = Callable[[Sequence[int]], list[list[Tensor]]]  # example numbers → for each encoder, (T, D) features each
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,16 @@ def build_tree(prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> Tree:
 
 
 @torch.inference_mode()
-def score_tree(probe: Probe, tree: Tree, clips: Sequence[Tensor], num_answers: int) -> Tensor:
-    """(B, answers) log likelihood of each answer, natural log, for B clips that share prompt and answers."""
-    device, batch = probe.llm.device, len(clips)
+def score_tree(probe: Probe, tree: Tree, clips: Sequence[Sequence[Tensor]], num_answers: int) -> Tensor:
+    """(B, answers) log likelihood of each answer, natural log, for B clips that share prompt and answers.
+
+    Args:
+        probe: in eval mode.
+        tree: of the prompt and the answers.
+        clips: for each encoder, the features of the B clips.
+        num_answers: in the tree.
+    """
+    device, batch = probe.llm.device, len(clips[0])
 
     def repeated(part: Tensor) -> Tensor:
         return part.to(device).expand(batch, *part.shape)

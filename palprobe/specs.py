@@ -12,6 +12,9 @@ from palprobe.errors import UsageError
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
 FOREIGN = ("xares", "hear", "s3prl")  # interfaces of other people's encoder classes
 LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
+SPEC_BEGINS = re.compile(
+    r"(random:)?\w[\w.-]*($|[:=@])|.*\.py(:|$)"
+)  # what a "+" before it joins; else it is in a path
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,30 @@ def split_list(text: str) -> list[str]:
     return [name.strip() for line in lines for name in line if name.strip()]
 
 
+def split_encoders(text: str) -> list[str]:
+    """`A+B`: the encoders that are heard together, in order; one alone for any other spec.
+
+    A "+" inside a path joins nothing unless what follows it could be an encoder's name.
+
+    Raises:
+        UsageError: nothing before or after a "+", or the same encoder twice.
+    """
+    first, *rest = text.strip().split("+")
+    encoders = [first.strip()]
+    for piece in rest:
+        if SPEC_BEGINS.match(piece.strip()):
+            encoders.append(piece.strip())
+        else:
+            encoders[-1] += f"+{piece}"
+    if len(rest) and (not encoders[0] or text.strip().endswith("+")):
+        raise UsageError(f"Encoders {text!r}: nothing stands beside a '+'. Write A+B for several heard together.")
+    if len(set(encoders)) < len(encoders):
+        raise UsageError(f"Encoders {text!r}: the same one stands there twice. Name each once.")
+    return encoders
+
+
 def parse_encoder(text: str) -> EncoderSpec:
-    """Takes an encoder spec apart without looking at the disk.
+    """Takes the spec of one encoder apart without looking at the disk.
 
     Raises:
         UsageError: an empty name, or a layer that is none of N, all, mean:A-B, weighted.

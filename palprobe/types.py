@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Kind = Literal["general", "speech"]  # what an encoder was trained on: sounds, music and speech, or speech alone
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Encoder(Protocol):
     frame_rate: float  # time steps per second, Hz
     dim: int  # D
     bands: int  # tokens per time step, for patch encoders
-    kind: Literal["general", "speech"]
+    kind: Kind
     min_samples: int
     max_seconds: float | None
     depth: int  # number of the last layer, the encoder's output; 0 is the input of the first block, or all there is

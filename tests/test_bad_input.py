@@ -297,7 +297,7 @@ def test_interruption_is_told(palprobe, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("palprobe.grid.run_grid", interrupt)
+    monkeypatch.setattr("palprobe.grid.work.run_grid", interrupt)
     code, out, err = palprobe("compare")
     assert (code, out) == (130, "")
     assert err.startswith("palprobe: interrupted; what is finished is kept") and err.count("\n") == 1

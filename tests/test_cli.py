@@ -180,7 +180,9 @@ def test_options_are_the_agreed_ones():
         "compare": sorted([*shared, *table, *grid, "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
         "train": sorted([*shared, *cell, "--runs", "--allow-missing"]),
-        "eval": sorted(["run", "--split", "--scoring", "--set", "--device", "--store", "--data-root", *table]),
+        "eval": sorted(
+            ["run", "--split", "--scoring", "--drop", "--set", "--device", "--store", "--data-root", *table]
+        ),
         "report": sorted(["results", "--out", *table]),
         "list": ["--format", "kind"],
         "validate": sorted([*shared, "source"]),

@@ -20,6 +20,7 @@ from palprobe.integrations import (
     resolve_section,
 )
 from palprobe.integrations.flamingo import GatedBlock
+from palprobe.integrations.joined import join_contexts
 from palprobe.integrations.pal_summary import segment_means
 from palprobe.llm.adapters import make_trainable
 from palprobe.recipe import IntegrationSection
@@ -35,6 +36,8 @@ SMALL = {"queries": 2, "window": 4, "summary_tokens": 2}  # so that five feature
 
 def build(name: str, connector: str | None = None, seed: int = 0, **options) -> nn.Module:
     """The integration in float64, with open gates: through closed ones nothing would be heard."""
+    if name == "pal@v1":  # "all" would be from layer 4 on, which the small LLM does not have
+        options.setdefault("layers", "from:1")
     section = resolve_section(name, IntegrationSection(connector=connector, **SMALL | options))
     integration = build_integration(name, dim=DIM, shape=SHAPE, section=section, seed=seed).double()
     for gate, parameter in integration.named_parameters():
@@ -72,7 +75,7 @@ def logits_of(llm, integration, features, mask):
 
 def test_every_integration_names_its_connectors():
     """A part without connectors could not be built from a recipe."""
-    assert set(CONNECTORS) == set(INTEGRATIONS.parts)
+    assert set(CONNECTORS) == set(INTEGRATIONS.parts) - {"pal"}, "pal sends each encoder to one of the others"
 
 
 @pytest.mark.parametrize(("name", "connector"), KINDS)
@@ -141,7 +144,7 @@ def test_contract_weights_follow_their_seed(name, connector):
 def test_contract_tokens_start_at_the_scale_of_the_embeddings(name, connector):
     """Unit features become rows as large as the LLM's own: louder ones would drown the text, or the text them."""
     section = resolve_section(name, IntegrationSection(connector=connector))
-    wide = LLMShape(hidden_size=256, num_layers=2, embedding_rms=0.02)
+    wide = LLMShape(hidden_size=256, num_layers=6, embedding_rms=0.02)
     integration = build_integration(name, dim=192, shape=wide, section=section, seed=0)
     features = torch.randn(8, 40, 192, generator=torch.Generator().manual_seed(0))
     rows = audio_rows(integration(features, torch.ones(8, 40, dtype=torch.bool)))
@@ -322,6 +325,67 @@ def test_layers_that_the_llm_lacks_are_refused(layers):
     """The message has what was asked for and the layers that there are."""
     with pytest.raises(RecipeError, match="has layers 0 to 2"):
         build("lal", layers=layers)
+
+
+# --- several encoders together
+
+
+def test_two_encoders_in_one_memory_are_one_longer_encoder(llm):
+    """LAL of two encoders through one connector is LAL of their frames in a row, padding between them left out."""
+    integration = build("lal")
+    (first, first_mask), (second, second_mask) = features_of(4, 2), features_of(1, 3, seed=1)
+    together = join_contexts([integration(first, first_mask), integration(second, second_mask)])
+    texts = text_of(PROMPT, PROMPT)
+    found = llm(texts, together)
+    for row, (a, b) in enumerate([(4, 1), (2, 3)]):
+        chained = torch.cat((first[row, :a], second[row, :b]))[None]
+        alone = llm(text_of(PROMPT), integration(chained, torch.ones(1, a + b, dtype=torch.bool)))
+        torch.testing.assert_close(found[row : row + 1], alone, rtol=0, atol=1e-10)
+    swapped = join_contexts([integration(second, second_mask), integration(first, first_mask)])
+    assert (llm(texts, swapped) - found).abs().max() > 1e-4, "the order of encoders is one of positions"
+
+
+def test_two_encoders_before_the_text_are_one_longer_prefix(llm):
+    """PLITS of two encoders is PLITS of their frames in a row, whatever padding stands between them."""
+    integration = build("plits", "linear")
+    (first, first_mask), (second, second_mask) = features_of(4, 2), features_of(1, 3, seed=1)
+    together = join_contexts([integration(first, first_mask), integration(second, second_mask)])
+    found = llm(text_of(PROMPT, PROMPT), together)
+    for row, (a, b) in enumerate([(4, 1), (2, 3)]):
+        chained = torch.cat((first[row, :a], second[row, :b]))[None]
+        alone = llm(text_of(PROMPT), integration(chained, torch.ones(1, a + b, dtype=torch.bool)))
+        torch.testing.assert_close(found[row : row + 1], alone, rtol=0, atol=1e-10)
+
+
+def test_memory_stands_before_the_prefix_whatever_the_order(llm):
+    """pal: the plits encoder's rows follow the lal encoder's in position, and the reference model agrees."""
+    prefix, memory = build("plits", "linear"), build("lal", seed=3)
+    (first, first_mask), (second, second_mask) = features_of(3), features_of(4, seed=1)
+    shown = [prefix(first, first_mask), memory(second, second_mask)]
+    found, other = llm(text_of(PROMPT), join_contexts(shown)), llm(text_of(PROMPT), join_contexts(shown[::-1]))
+    assert torch.equal(found, other)
+    by_hand = AudioContext(
+        prefix=shown[0].prefix,
+        prefix_mask=shown[0].prefix_mask,
+        memory=shown[1].memory,
+        memory_mask=shown[1].memory_mask,
+    )
+    assert torch.equal(found, llm(text_of(PROMPT), by_hand))
+
+
+def test_blocks_of_two_encoders_run_in_turn(llm):
+    """Flamingo of two encoders: before each layer the first's block, then the second's."""
+    first, second = build("flamingo"), build("flamingo", seed=3)
+    one, two = first(*features_of(3)), second(*features_of(4, seed=1))
+    hidden = torch.randn(1, 5, SHAPE.hidden_size, dtype=torch.float64)
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    joined = join_contexts([one, two])
+    assert set(joined.blocks) == set(one.blocks)
+    for layer, block in joined.blocks.items():
+        assert torch.equal(block(hidden, mask), two.blocks[layer](one.blocks[layer](hidden, mask), mask))
+
+
+# --- names and options
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

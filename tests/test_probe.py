@@ -11,7 +11,7 @@ from palprobe.llm.tokenizer import ByteTokenizer, Question, encode_question
 from palprobe.recipe import IntegrationSection
 from palprobe.training.batches import IGNORED, WINDOW_BATCHES, collate, plan_steps
 from palprobe.training.loop import answer_loss
-from palprobe.training.probe import LayerMix, Probe, Standardise, hide_stretches, pad_frames
+from palprobe.training.probe import Branch, LayerMix, Probe, Standardise, hide_stretches, pad_frames
 
 DIM = 6
 
@@ -93,7 +93,7 @@ def build_probe(seed: int = 0, *, trainable: str = "lora") -> Probe:
     make_trainable(llm, trainable, lora_rank=2, seed=seed)
     section = resolve_section("lal", IntegrationSection())
     integration = build_integration("lal", dim=DIM, shape=llm.shape, section=section, seed=seed)
-    return Probe(integration, llm, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2))
+    return Probe([Branch(integration, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2))], llm)
 
 
 def test_a_probe_shows_pooled_standardised_features():
@@ -105,9 +105,9 @@ def test_a_probe_shows_pooled_standardised_features():
 
     clips = frames_of(5, 2)
     probe = build_probe()
-    probe.integration = Echo()
-    probe.standardise.measure(clips)
-    features, mask = probe.context([clip.half() for clip in clips])
+    probe.branches[0].integration = Echo()
+    probe.branches[0].standardise.measure(clips)
+    features, mask = probe.context([[clip.half() for clip in clips]])
     together = torch.cat(clips).numpy()
     for clip, row, real in zip(clips, features.numpy(), mask.numpy(), strict=True):
         pooled = np.stack([clip.half().float().numpy()[start : start + 2].mean(0) for start in range(0, len(clip), 2)])
@@ -127,30 +127,31 @@ def test_layers_are_mixed_by_a_softmax():
 def test_a_probe_of_several_layers_weighs_them():
     """The stored layers go through standardisation, mix and integration, and the mix learns and travels."""
     probe = build_probe()
-    probe = Probe(probe.integration, probe.llm, dim=2 * DIM, num_layers=2, pooling=Pooling(grid=1, time=2))
+    integration, pooling = probe.branches[0].integration, Pooling(grid=1, time=2)
+    branch = Branch(integration, dim=2 * DIM, num_layers=2, pooling=pooling)
+    probe = Probe([branch], probe.llm)
     clips = [torch.cat([a, b], 1) for a, b in zip(frames_of(6, 4), frames_of(6, 4), strict=True)]
-    probe.standardise.measure(clips)
-    memory = probe.context(clips).memory[0]
+    branch.standardise.measure(clips)
+    memory = probe.context([clips]).memory[0]
     memory.square().sum().backward()
-    assert probe.layer_weights == [0.5, 0.5]
-    assert probe.layer_mix is not None and probe.layer_mix.logits.grad is not None
-    assert "layer_mix.logits" in probe.trained_state()
-    assert build_probe().layer_weights is None
+    assert branch.layer_weights == [0.5, 0.5]
+    assert branch.layer_mix is not None and branch.layer_mix.logits.grad is not None
+    assert "branches.0.layer_mix.logits" in probe.trained_state()
+    assert build_probe().branches[0].layer_weights is None
 
 
 def test_what_training_made_is_stored_and_read_back():
     """Connector, adapters and standardisation travel; the frozen LLM does not."""
     trained, fresh = build_probe(1), build_probe(2)
-    trained.standardise.measure(frames_of(9))
+    trained.branches[0].standardise.measure(frames_of(9))
     state = {name: value.clone() for name, value in trained.trained_state().items()}
-    assert {name.split(".")[0] for name in state} == {"standardise", "integration", "llm"}
+    parts = {".".join(name.split(".")[:3]) for name in state if name.startswith("branches")}
+    assert parts == {"branches.0.standardise", "branches.0.integration"}
     assert all("lora" in name for name in state if name.startswith("llm"))
     fresh.load_trained_state(state)
     for name, value in fresh.trained_state().items():
         assert torch.equal(value, state[name])
-    assert trained.num_trainable == sum(
-        value.numel() for name, value in state.items() if not name.startswith("standardise")
-    )
+    assert trained.num_trainable == sum(value.numel() for name, value in state.items() if ".standardise." not in name)
 
 
 # --- text and steps

@@ -12,7 +12,7 @@ from palprobe.features.pooling import Pooling
 from palprobe.integrations import build_integration, resolve_section
 from palprobe.recipe import IntegrationSection
 from palprobe.scoring import build_tree, by_generation, by_likelihood, parse_answer
-from palprobe.training.probe import Probe
+from palprobe.training.probe import Branch, Probe
 from palprobe.types import Example
 
 DIM, EOS = 6, SIZES["eos_token_id"]
@@ -37,9 +37,9 @@ def probe(request):
     section = resolve_section(request.param, IntegrationSection())
     integration = build_integration(request.param, dim=DIM, shape=llm.shape, section=section, seed=0)
     torch.nn.init.normal_(integration.connector[-1].weight, std=0.5)  # loud enough for every clip to matter
-    made = Probe(integration, llm, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2)).double().eval()
-    made.standardise.measure(CLIPS)
-    return made
+    branch = Branch(integration, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2))
+    branch.standardise.measure(CLIPS)
+    return Probe([branch], llm).double().eval()
 
 
 class Reading:
@@ -50,7 +50,7 @@ class Reading:
 
     def __call__(self, numbers):
         self.sizes.append(len(numbers))
-        return [self.clips[number] for number in numbers]
+        return [[self.clips[number] for number in numbers]]
 
 
 def context_of(probe, clip):
@@ -59,7 +59,8 @@ def context_of(probe, clip):
     pooled = np.stack([frames[start : start + 2].mean(0) for start in range(0, len(frames), 2)])
     everything = np.concatenate([other.double().numpy() for other in CLIPS])
     features = (pooled - everything.mean(0)) / everything.std(0)
-    return probe.integration(torch.from_numpy(features)[None], torch.ones(1, len(features), dtype=torch.bool))
+    mask = torch.ones(1, len(features), dtype=torch.bool)
+    return probe.branches[0].integration(torch.from_numpy(features)[None], mask)
 
 
 def naive_scores(probe, clip, prompt, choices):
@@ -154,7 +155,7 @@ def test_open_questions_have_no_likelihood_scores(probe):
 def test_scores_that_are_not_finite_are_refused(probe):
     """A diverged probe gets no score at all."""
     with torch.no_grad():
-        probe.integration.connector[-1].bias.fill_(torch.nan)
+        probe.branches[0].integration.connector[-1].bias.fill_(torch.nan)
     with pytest.raises(ScoringError, match="not finite"):
         by_likelihood(probe, EXAMPLES, Reading(), batch_size=2)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from palprobe.errors import UsageError
-from palprobe.specs import EncoderSpec, TaskSpec, parse_encoder, parse_task, split_list
+from palprobe.specs import EncoderSpec, TaskSpec, parse_encoder, parse_task, split_encoders, split_list
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,27 @@ def test_one_layer_of_an_encoder_is_a_spec(text):
     assert one == parse_encoder("whisper:tiny@3")
     assert one.whole == parse_encoder(text).whole
     assert one.whole != parse_encoder("random:whisper:tiny@3").whole
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("logmel", ["logmel"]),
+        ("logmel+mfcc", ["logmel", "mfcc"]),
+        ("beats=x.pt@3 + random:whisper:tiny@weighted", ["beats=x.pt@3", "random:whisper:tiny@weighted"]),
+        ("logmel+my/enc.py:Mine", ["logmel", "my/enc.py:Mine"]),
+        ("beats=/data/c++/x.pt+whisper:tiny", ["beats=/data/c++/x.pt", "whisper:tiny"]),
+        ("beats=/a+b/x.pt", ["beats=/a+b/x.pt"]),
+        ("hf:org/repo+hf:org/other+logmel", ["hf:org/repo", "hf:org/other", "logmel"]),
+    ],
+)
+def test_encoders_heard_together(text, expected):
+    """A plus joins encoders, unless it is part of a path."""
+    assert split_encoders(text) == expected
+
+
+@pytest.mark.parametrize("text", ["logmel+", "+logmel", "+", "logmel+logmel"])
+def test_pluses_that_join_nothing(text):
+    """Nothing beside a plus, or one encoder twice, is a usage error."""
+    with pytest.raises(UsageError, match=r"beside a '\+'|twice"):
+        split_encoders(text)

@@ -142,4 +142,4 @@ def test_registered_parts_exist():
         for name, part in registry.parts.items():
             assert callable(registry.load(name)), name
             assert part.summary
-    assert CONNECTORS.keys() == INTEGRATIONS.parts.keys()
+    assert CONNECTORS.keys() == INTEGRATIONS.parts.keys() - {"pal"}

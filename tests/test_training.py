@@ -24,7 +24,7 @@ from palprobe.runs import Cell, Places, Run
 from palprobe.specs import parse_encoder
 from palprobe.training.checkpoint import checkpoint_path
 from palprobe.training.loop import TrainingSet, learning_rate, train
-from palprobe.training.probe import Probe
+from palprobe.training.probe import Branch, Probe
 from palprobe.training.train_cell import train_cell
 from palprobe.training.workspace import Workspace
 from palprobe.types import AudioContext
@@ -51,7 +51,8 @@ class Prefix(nn.Module):
 def make_probe(integration=None, seed=0):
     llm = load_llm(find_llm("tiny"), seed=seed)
     torch.manual_seed(seed)
-    return Probe(integration or Prefix(5, llm.shape.hidden_size), llm, dim=5, num_layers=1, pooling=Pooling(grid=1))
+    made = integration or Prefix(5, llm.shape.hidden_size)
+    return Probe([Branch(made, dim=5, num_layers=1, pooling=Pooling(grid=1))], llm)
 
 
 def make_data(count=10, answer=(7, 256)):
@@ -60,8 +61,8 @@ def make_data(count=10, answer=(7, 256)):
     return TrainingSet(
         ids=[f"item-{number}" for number in range(count)],
         questions=[Question((1, 2, 3), answer) for _ in range(count)],
-        num_features=np.array([len(clip) for clip in clips]),
-        read=lambda numbers: [clips[number] for number in numbers],
+        num_features=np.array([[len(clip)] for clip in clips]),
+        readers=[lambda numbers: [clips[number] for number in numbers]],
     )
 
 
@@ -114,7 +115,7 @@ def test_a_parameter_that_no_gradient_reaches_is_saved_and_resumed():
 
     def with_spare():
         probe = make_probe()
-        probe.integration.spare = nn.Parameter(torch.ones(2, 2))
+        probe.branches[0].integration.spare = nn.Parameter(torch.ones(2, 2))
         return probe
 
     go("cut", probe=with_spare(), section=SECTION)
@@ -157,7 +158,7 @@ def test_a_diverging_run_stops_with_step_and_items():
     """A loss that is not finite stops training at once; step and item ids are in the message, no probe is written."""
     probe = make_probe()
     with torch.no_grad():
-        probe.integration.map.weight.fill_(float("inf"))
+        probe.branches[0].integration.map.weight.fill_(float("inf"))
     with pytest.raises(TrainingError, match=r"step 1: a loss of nan\. Items of that step: 'item-\d"):
         go("run", probe=probe)
     assert not (Path("run") / "probe.safetensors").exists()
@@ -176,8 +177,8 @@ def test_no_gradient_stops_training():
     probe.llm.requires_grad_(False)
     with pytest.raises(TrainingError, match=r"step 1: a gradient norm of 0\.0"):
         go("zero", probe=probe)
-    probe.integration.requires_grad_(False)
-    probe.integration.scale = nn.Parameter(torch.ones(2, 2))  # trainable, and used by nothing
+    probe.branches[0].integration.requires_grad_(False)
+    probe.branches[0].integration.scale = nn.Parameter(torch.ones(2, 2))  # trainable, and used by nothing
     with pytest.raises(TrainingError, match="depends on nothing trainable"):
         go("none", probe=probe)
 

@@ -12,8 +12,8 @@ from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header,
 
 
 def compare(
-    encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between.")] = None,
-    integrations: Annotated[str | None, typer.Option(help="plits, lal, pal@v3, flamingo, with commas between.")] = None,
+    encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between; A+B hears both.")] = None,
+    integrations: Annotated[str | None, typer.Option(help="plits, lal, pal, flamingo …, with commas between.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks, with commas between.")] = None,
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Training seeds, e.g. 0,1,2.")] = None,
@@ -52,7 +52,8 @@ def compare(
     chosen = options.recipe_from(recipe, set_, flags)
     places = options.places_from(store=store, runs=runs, out=out, data_root=data_root, device=device)
     if plan is not None:
-        from palprobe.grid import check_recipe, plan_lines
+        from palprobe.grid.check import check_recipe
+        from palprobe.grid.plan import plan_lines
 
         workspace = check_recipe(chosen, places)
         typer.echo("\n".join(plan_lines(workspace, None if plan == "all" else plan)))
@@ -60,13 +61,13 @@ def compare(
 
     from palprobe.cli.output import end_with, print_results
     from palprobe.cli.progress import Watching, say
-    from palprobe.grid import run_grid
+    from palprobe.grid.work import run_grid
     from palprobe.report.forms import write_report
     from palprobe.report.results import read_result
 
     with Watching() as watcher:
         outcome = run_grid(chosen, places, watcher)
-    results = [read_result(folder) for folder in outcome.results]
+    results = [read_result(found.folder, integration=found.integration) for found in outcome.results]
     if results:
         write_report(results, places.report_folder(chosen))
         print_results(results, form, header=header, width=options.columns())

@@ -65,7 +65,8 @@ def validate(
 
     Example: palprobe validate my.yaml
     """
-    from palprobe.grid import cells_of, check_recipe
+    from palprobe.grid.cells import cells_of
+    from palprobe.grid.check import check_recipe
     from palprobe.llm.preview import preview
     from palprobe.recipe import dump_recipe
 

@@ -13,7 +13,7 @@ from palprobe.errors import PalprobeError, UsageError
 
 
 def extract(
-    encoder: Annotated[str, typer.Option(help="[random:]NAME[:VARIANT][=PATH][@LAYER] or path/to/file.py:Class.")],
+    encoder: Annotated[str, typer.Option(help="[random:]NAME[:VARIANT][=PATH][@LAYER], path/to/file.py:Class or A+B.")],
     data: Annotated[str, typer.Option(help="Tasks, with commas: NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
     store: Store = Path("features"),
     data_root: DataRoot = None,
@@ -28,20 +28,24 @@ def extract(
     Example: palprobe extract --encoder whisper:tiny --data esc50=ESC-50-master
     """
     from palprobe.cli.progress import Watching
-    from palprobe.grid import check_recipe, extract_features
+    from palprobe.grid.check import check_recipe
+    from palprobe.grid.work import extract_features
 
     flags = {"encoders": [encoder], "tasks": options.names(data), "data.allow_missing": allow_missing}
     chosen = options.recipe_from(recipe, set_, flags)
     workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
     with Watching() as watcher:
-        found = extract_features(workspace, [encoder], chosen.tasks, watcher, retry_failed=retry_failed)
-    typer.echo("\n".join(map(str, found.stores)))
+        found = [
+            extract_features(workspace, [name], chosen.tasks, watcher, retry_failed=retry_failed)
+            for name in chosen.single_encoders
+        ]
+    typer.echo("\n".join(str(store) for extraction in found for store in extraction.stores))
 
 
 def train(
-    encoder: Annotated[str, typer.Option(help="Whose features to train on.")],
+    encoder: Annotated[str, typer.Option(help="Whose features to train on; A+B for both.")],
     task: Annotated[str, typer.Option(help="NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
-    integration: Annotated[str | None, typer.Option(help="plits (if not given), lal, pal@v3 or flamingo.")] = None,
+    integration: Annotated[str | None, typer.Option(help="plits (if not given), lal, pal, flamingo …")] = None,
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order and masks; 0 if not given.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,
@@ -58,9 +62,9 @@ def train(
     Example: palprobe train --encoder logmel --task esc50=ESC-50-master --integration lal --fold 1
     """
     from palprobe.cli.progress import Watching
-    from palprobe.grid import train_run
+    from palprobe.grid.work import train_run
     from palprobe.runs import Cell
-    from palprobe.specs import parse_encoder
+    from palprobe.specs import parse_encoder, split_encoders
     from palprobe.training.workspace import Workspace
 
     flags = {
@@ -75,7 +79,7 @@ def train(
     chosen = options.recipe_from(recipe, set_, flags)
     places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
     workspace = Workspace(chosen, places)
-    if parse_encoder(encoder).layer == "all":
+    if any(parse_encoder(name).layer == "all" for name in split_encoders(encoder)):
         raise UsageError(f"--encoder {encoder}: that is one run for each layer. Name one (@N), or mix them: @weighted.")
     cell = Cell(
         encoder,
@@ -95,6 +99,7 @@ def evaluate(
     run: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")],
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     scoring: Annotated[str | None, typer.Option(help="likelihood or generation.")] = None,
+    drop: Annotated[str | None, typer.Option(help="Encoders of A+B that the LLM is not shown.")] = None,
     format_: Format = None,
     header: Header = True,
     store: Store = Path("features"),
@@ -107,6 +112,7 @@ def evaluate(
     Example: palprobe eval runs/* --no-header >> board.csv
     """
     from palprobe.cli.output import end_with, print_results
+    from palprobe.evaluation.evaluate import check_dropped
     from palprobe.evaluation.evaluate import evaluate as evaluate_run
     from palprobe.report.results import read_result
     from palprobe.training.reopen import reopen
@@ -121,7 +127,10 @@ def evaluate(
             # Resolved, or "." would have no parent.
             places = options.places_from(store=store, runs=folder.resolve().parent, data_root=data_root, device=device)
             workspace, plan = reopen(folder, places, settings)
-            results.append(read_result(evaluate_run(workspace, plan, split, workspace.recipe.scoring)))  # type: ignore[arg-type]
+            dropped = check_dropped(plan, options.names(drop) or [])
+            results.append(
+                read_result(evaluate_run(workspace, plan, split, workspace.recipe.scoring, dropped=dropped))  # type: ignore[arg-type]
+            )
         except PalprobeError as error:
             if len(run) == 1 or isinstance(error, UsageError):
                 raise

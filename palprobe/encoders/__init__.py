@@ -10,7 +10,7 @@ from palprobe.encoders.options import stored_layers
 from palprobe.recipe import EncoderSection
 from palprobe.registry import Part, Registry
 from palprobe.specs import EncoderSpec
-from palprobe.types import Encoder
+from palprobe.types import Encoder, Kind
 
 _FLOORS = {
     "logmel": Part("palprobe.encoders.logmel:LogMel", "64 log-mel bands and their changes, 25 Hz: the floor"),
@@ -75,6 +75,10 @@ class EncoderPart(Protocol):
         """Number of the last layer, without loading weights into memory; 0 where there are none to choose from."""
         ...
 
+    def kind_of(self, spec: EncoderSpec, section: EncoderSection) -> Kind:
+        """What it was trained on: how the integration `pal` routes it."""
+        ...
+
     def origin(self, spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:
         """Where the weights come from (folder; hub id and revision): told in results, no part of the identity."""
         ...
@@ -84,10 +88,11 @@ class EncoderPart(Protocol):
 
 @dataclass(frozen=True)
 class EncoderIdentity:
-    """Everything that decides an encoder's output, and which of its layers a spec asks for."""
+    """Everything that decides an encoder's output, which of its layers a spec asks for, and its kind."""
 
     fields: dict[str, Any]  # JSON
     layers: tuple[tuple[int, ...], ...]  # a tuple for each store: the layers whose mean it holds
+    kind: Kind = "general"
 
 
 def identify(spec: EncoderSpec, section: EncoderSection) -> EncoderIdentity:
@@ -101,7 +106,8 @@ def identify(spec: EncoderSpec, section: EncoderSection) -> EncoderIdentity:
     """
     part = _part(spec)
     fields = part.identify(spec, section)
-    return EncoderIdentity(fields, tuple(stored_layers(spec, part.depth_of(spec, section))))
+    layers = tuple(stored_layers(spec, part.depth_of(spec, section)))
+    return EncoderIdentity(fields, layers, part.kind_of(spec, section))
 
 
 def origin(spec: EncoderSpec, section: EncoderSection) -> dict[str, str]:

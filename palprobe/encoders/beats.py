@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from palprobe.encoders.weights import find_file
 from palprobe.errors import PalprobeError, WeightsError
 from palprobe.recipe import EncoderSection, parse_yaml
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = SAMPLE_RATE // 100  # a frame, 10 ms
@@ -81,7 +82,7 @@ class Beats:
     sample_rate = SAMPLE_RATE
     frame_rate = SAMPLE_RATE / STEP  # 6.25 Hz
     bands = BANDS
-    kind: Literal["general", "speech"] = "general"
+    kind: Kind = "general"
     min_samples = FRAME + (PATCH - 1) * HOP  # gives one time step
     max_seconds: float | None = (FRAME + (WINDOW_STEPS * PATCH - 1) * HOP) / SAMPLE_RATE
 
@@ -103,6 +104,10 @@ class Beats:
             "front_end": {"backend": "torchaudio", **front_end},
             "window": {"min_samples": cls.min_samples, "max_seconds": cls.max_seconds},
         }
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:  # noqa: ARG003 - of all alike
+        return cls.kind
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no option changes it

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from palprobe.errors import UsageError
 from palprobe.registry import near_miss
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Published:
     parameters: int  # of the encoder alone
     dim: int
     tokens_per_second: float
-    kind: Literal["general", "speech"]
+    kind: Kind
     file: str = "model.safetensors"
     verified: bool = False  # False: id and licence are from memory, to be checked on the model's card
     sha256: str | None = None  # of `file`, where it is known whole

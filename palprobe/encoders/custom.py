@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from palprobe.encoders.options import check_options
 from palprobe.errors import EncoderError
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 REQUIRED = ("sample_rate", "frame_rate", "dim")
 SLACK = 2  # time steps by which a length may differ from duration x frame rate: windows and strides round
@@ -77,6 +78,10 @@ class UserEncoder:
         }
 
     @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:
+        return cls(_make(spec, section), device="cpu").kind
+
+    @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no layers
         return cls.depth
 
@@ -127,7 +132,7 @@ class UserEncoder:
             self.max_seconds = self._number("max_seconds")
             if round(self.max_seconds * self.sample_rate) < self.min_samples:
                 raise EncoderError(f"{self.name}: max_seconds {self.max_seconds:g} is less than min_samples.")
-        self.kind: Literal["general", "speech"] = getattr(self._instance, "kind", "general")
+        self.kind: Kind = getattr(self._instance, "kind", "general")
         if self.kind not in ("general", "speech"):
             raise EncoderError(f"{self.name}: kind is {self.kind!r}; expected 'general' or 'speech'.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ from palprobe.encoders.weights import read_config
 from palprobe.errors import WeightsError
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = SAMPLE_RATE // 100  # a frame, 10 ms
@@ -131,7 +132,7 @@ class Dasheng:
     sample_rate = SAMPLE_RATE
     frame_rate = SAMPLE_RATE / (PATCH_FRAMES * HOP)  # 25 Hz
     bands = 1
-    kind: Literal["general", "speech"] = "general"
+    kind: Kind = "general"
     min_samples = (PATCH_FRAMES - 1) * HOP  # gives one token
     max_seconds: float | None = None
 
@@ -154,6 +155,10 @@ class Dasheng:
             "front_end": {"backend": "torchaudio", **FRONT_END, **floors},
             "window": {"chunk_frames": CHUNK, "min_samples": cls.min_samples, "max_seconds": cls.max_seconds},
         }
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:  # noqa: ARG003 - of all alike
+        return cls.kind
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no option changes it

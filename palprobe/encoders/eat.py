@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ from palprobe.encoders.weights import read_config
 from palprobe.errors import WeightsError
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = SAMPLE_RATE // 100  # a frame, 10 ms
@@ -153,7 +154,7 @@ class Eat:
     sample_rate = SAMPLE_RATE
     frame_rate = SAMPLE_RATE / (PATCH * HOP)  # 6.25 Hz
     bands = BANDS
-    kind: Literal["general", "speech"] = "general"
+    kind: Kind = "general"
     min_samples = FRAME  # gives one time step
     max_seconds: float | None = TARGET_FRAMES * HOP / SAMPLE_RATE  # 1022 whole frames, 64 time steps
 
@@ -175,6 +176,10 @@ class Eat:
             "front_end": {**front_end, "target_frames": TARGET_FRAMES},
             "window": {"min_samples": cls.min_samples, "max_seconds": cls.max_seconds},
         }
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:  # noqa: ARG003 - of all alike
+        return cls.kind
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no option changes it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor
 from palprobe.encoders.options import check_options
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = SAMPLE_RATE // 100  # 10 ms
@@ -37,7 +38,7 @@ class StackedFrames(ABC):
     frame_rate = SAMPLE_RATE / TOKEN
     dim: int
     bands = 1
-    kind: Literal["general", "speech"] = "general"
+    kind: Kind = "general"
     min_samples = TOKEN
     max_seconds: float | None = None
     depth = 0
@@ -50,6 +51,10 @@ class StackedFrames(ABC):
         check_options(spec)
         frames = {"window": WINDOW, "hop": HOP, "fft": FFT, "stack": STACK, "floor": FLOOR, "backend": "torchaudio"}
         return {"name": cls.NAME, "version": cls.VERSION, "sample_rate": SAMPLE_RATE, **frames, **cls.SETTINGS}
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:  # noqa: ARG003 - of all alike
+        return cls.kind
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no layers

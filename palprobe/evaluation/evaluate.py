@@ -14,17 +14,18 @@ from torch import Tensor
 
 from palprobe import scoring
 from palprobe.distributed import resolve_device
-from palprobe.errors import DataError
-from palprobe.evaluation.results import CONTROL, evaluation_folder, evaluation_identity, is_evaluated
+from palprobe.errors import DataError, UsageError
+from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
 from palprobe.evaluation.scores import score_predictions
 from palprobe.features.source import FeatureSource
 from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
 from palprobe.recipe import ScoringSection
-from palprobe.specs import parse_encoder
+from palprobe.registry import near_miss
+from palprobe.specs import parse_encoder, split_encoders
 from palprobe.training.cost import Meter
 from palprobe.training.probe import Probe
-from palprobe.training.train_cell import load_probe
+from palprobe.training.train_cell import layer_weights, load_probe, readers_of
 from palprobe.training.workspace import Plan, Usable, Workspace
 from palprobe.types import Prediction, Score, Split
 
@@ -35,8 +36,17 @@ READING = {
 RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr")
 
 
-def evaluate(workspace: Workspace, plan: Plan, split: Split, section: ScoringSection) -> Path:
+def evaluate(
+    workspace: Workspace, plan: Plan, split: Split, section: ScoringSection, *, dropped: Sequence[str] = ()
+) -> Path:
     """Scores a finished run on a split; a result of the same identity is left alone.
+
+    Args:
+        workspace: that the plan is of.
+        plan: of the run.
+        split: test or validation.
+        section: how answers are read.
+        dropped: encoders of several that the LLM is not shown, in their order (from `check_dropped`).
 
     Returns:
         the folder with predictions.jsonl and result.json.
@@ -48,37 +58,59 @@ def evaluate(workspace: Workspace, plan: Plan, split: Split, section: ScoringSec
     """
     training = plan.run.summary()
     plan.run.check()
-    folder, identity = evaluation_folder(plan, split, section), evaluation_identity(plan, split, section)
-    if is_evaluated(plan, split, section):
+    folder = evaluation_folder(plan, split, section, dropped)
+    if is_evaluated(plan, split, section, dropped):
         return folder
-    source, usable = workspace.source(plan), workspace.usable(plan, split)
+    sources, usable = workspace.sources(plan), workspace.usable(plan, split)
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
     device = resolve_device(workspace.places.device)
     meter = Meter(device)
-    probe = load_probe(plan, source, device=device)
-    predictions = predict(probe, source, usable, section)
+    probe = load_probe(plan, sources, device=device)
+    names = split_encoders(plan.cell.encoder)
+    probe.dropped = frozenset(names.index(name) for name in dropped)
+    predictions = predict(probe, sources, usable, section)
     scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws)
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
-    result = _result(plan, source, usable, scores) | {
-        "identity": identity,
+    result = _result(plan, sources, usable, scores) | {
+        "identity": evaluation_identity(plan, split, section, dropped),
         "split": split,
         "scoring": section.method,
-        "layer_weights": probe.layer_weights,
+        "control": control_of(dropped),
+        "layer_weights": layer_weights(plan, probe),
         **READING[section.method],
         "device": device,
-        "cost": _cost(probe, source, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
+        "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write_json(folder / "result.json", result)
     return folder
 
 
-def predict(probe: Probe, source: FeatureSource, usable: Usable, section: ScoringSection) -> list[Prediction]:
-    """One prediction for each usable example, in order."""
+def check_dropped(plan: Plan, dropped: Sequence[str]) -> list[str]:
+    """The encoders to leave out, in the order in which the LLM would hear them.
 
-    def read(numbers: Sequence[int]) -> list[Tensor]:
-        return source.get_many([usable.keys[number] for number in numbers])
+    Raises:
+        UsageError: not one of the run's encoders, or all of them.
+    """
+    names = split_encoders(plan.cell.encoder)
+    for name in dropped:
+        if name not in names:
+            hint = near_miss(name, names)
+            raise UsageError(f"--drop {name}: {plan.run.folder} hears {' and '.join(names)}.{hint} Name one of those.")
+    if set(dropped) == set(names):
+        raise UsageError(f"--drop {','.join(dropped)}: {plan.run.folder} would hear nothing. Keep one of its encoders.")
+    return [name for name in names if name in dropped]
+
+
+def predict(
+    probe: Probe, sources: Sequence[FeatureSource], usable: Usable, section: ScoringSection
+) -> list[Prediction]:
+    """One prediction for each usable example, in order."""
+    readers = readers_of(sources, usable)
+
+    def read(numbers: Sequence[int]) -> list[list[Tensor]]:
+        return [reader(numbers) for reader in readers]
 
     if section.method == "generation":
         return scoring.by_generation(
@@ -87,12 +119,12 @@ def predict(probe: Probe, source: FeatureSource, usable: Usable, section: Scorin
     return scoring.by_likelihood(probe, usable.examples, read, batch_size=section.batch_size)
 
 
-def _result(plan: Plan, source: FeatureSource, usable: Usable, scores: Sequence[Score]) -> dict[str, Any]:
-    cell = plan.cell
+def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores: Sequence[Score]) -> dict[str, Any]:
+    cell, names = plan.cell, split_encoders(plan.cell.encoder)
     return {
         "cell": {
             "encoder": cell.encoder,
-            "layer": parse_encoder(cell.encoder).layer,
+            "layer": "+".join(parse_encoder(name).layer for name in names),
             "integration": cell.integration,
             "llm": cell.llm,
             "trainable": plan.trainable,
@@ -101,7 +133,6 @@ def _result(plan: Plan, source: FeatureSource, usable: Usable, scores: Sequence[
             "seed": cell.seed,
         },
         "run_id": plan.run.id,
-        "control": CONTROL,
         "licence": plan.task.licence,
         "citation": plan.task.citation,
         "versions": {name: metadata.version(name) for name in RECORDED_VERSIONS},
@@ -116,16 +147,20 @@ def _result(plan: Plan, source: FeatureSource, usable: Usable, scores: Sequence[
             "used": usable.counts.used,
             "padded": usable.counts.padded,
         },
-        "features": dict(source.info),
+        "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
         "scores": [_score(score) for score in scores],
     }
 
 
-def _cost(probe: Probe, source: FeatureSource, usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
-    tokens = [probe.num_audio_tokens(source.num_tokens(key)) for key in usable.keys]
+def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
+    tokens = [probe.num_audio_tokens([source.num_tokens(key) for source in sources]) for key in usable.keys]
+    rates = [
+        branch.pooling.tokens_per_second(source.frame_rate)
+        for branch, source in zip(probe.branches, sources, strict=True)
+    ]
     return {
         "audio_tokens": sum(tokens) / len(tokens),
-        "tokens_per_second": probe.pooling.tokens_per_second(source.frame_rate),
+        "tokens_per_second": sum(rate for number, rate in enumerate(rates) if number not in probe.dropped),
         "trainable_parameters": training["trainable_parameters"],
         "train_seconds": training["train_seconds"],
         "peak_memory_bytes": training["peak_memory_bytes"],

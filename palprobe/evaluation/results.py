@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from palprobe.errors import IdentityError, PalprobeError
 from palprobe.files import read_json
 from palprobe.recipe import ScoringSection
+from palprobe.specs import split_encoders
 from palprobe.training.workspace import Plan
 from palprobe.types import Split
 
 VERSION = 1  # of the scorer
-CONTROL = "none"  # the trained probe with its own audio
+NO_CONTROL = "none"  # the trained probe with its own audio
 
 
-def evaluation_folder(plan: Plan, split: Split, section: ScoringSection) -> Path:
-    return plan.run.folder / "eval" / f"{split}-{section.method}"
+def control_of(dropped: Sequence[str]) -> str:
+    """The name of the control that leaves some of the encoders out; `none` where all are heard."""
+    return f"without {'+'.join(dropped)}" if dropped else NO_CONTROL
 
 
-def is_evaluated(plan: Plan, split: Split, section: ScoringSection) -> bool:
+def evaluation_folder(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> Path:
+    name = f"{split}-{section.method}"
+    if dropped:  # by their places, as a spec may hold what no folder's name may
+        names = split_encoders(plan.cell.encoder)
+        name += "-without-" + "-".join(str(names.index(encoder) + 1) for encoder in dropped)
+    return plan.run.folder / "eval" / name
+
+
+def is_evaluated(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> bool:
     """Whether a result of the same identity is there; needs neither features nor weights."""
-    path = evaluation_folder(plan, split, section) / "result.json"
+    path = evaluation_folder(plan, split, section, dropped) / "result.json"
     if not path.is_file():
         return False
     result = read_json(path)
@@ -31,16 +42,18 @@ def is_evaluated(plan: Plan, split: Split, section: ScoringSection) -> bool:
         raise IdentityError(
             f"{path} is of run {result['run_id']}, not of {plan.run.id}. Move it away and evaluate again."
         )
-    return bool(result["identity"] == evaluation_identity(plan, split, section))
+    return bool(result["identity"] == evaluation_identity(plan, split, section, dropped))
 
 
-def evaluation_identity(plan: Plan, split: Split, section: ScoringSection) -> dict[str, Any]:
+def evaluation_identity(
+    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
+) -> dict[str, Any]:
     decoding = {"max_new_tokens": section.max_new_tokens} if section.method == "generation" else {}
     return {
         "run": plan.run.id,
         "split": split,
         "scoring": section.method,
-        "control": CONTROL,
+        "control": control_of(dropped),
         "scorer": VERSION,
         "bootstrap_draws": section.bootstrap_draws,
         **decoding,

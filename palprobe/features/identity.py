@@ -14,6 +14,7 @@ from palprobe.errors import UnfinishedError
 from palprobe.files import append_line, canonical_json, read_lines, sha256_of
 from palprobe.recipe import Recipe
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 VERSION = 1  # of extraction: raise it when the stored numbers change for the same encoder and audio
 RECORD_NAME = "encoders.jsonl"
@@ -23,10 +24,11 @@ Identity = dict[str, Any]
 
 @dataclass(frozen=True)
 class StoreIdentity:
-    """The identity of one store, and the layers whose mean it holds."""
+    """The identity of one store, the layers whose mean it holds, and the kind of the encoder."""
 
     fields: Identity
     layers: tuple[int, ...]
+    kind: Kind = "general"
 
 
 def feature_identities(spec: EncoderSpec, recipe: Recipe) -> tuple[StoreIdentity, ...]:
@@ -62,7 +64,8 @@ def recorded_identities(spec: EncoderSpec, recipe: Recipe, root: Path) -> tuple[
             f"Encoder {spec.text} has no features in {root} yet. Run `palprobe extract` for it first."
         )
     layers = tuple(tuple(layers) for layers in matching[-1]["layers"])
-    return _identities(EncoderIdentity(matching[-1]["identity"], layers), recipe)
+    kind = matching[-1].get("kind", "general")  # records of old have none
+    return _identities(EncoderIdentity(matching[-1]["identity"], layers, kind), recipe)
 
 
 def record_identities(spec: EncoderSpec, recipe: Recipe, root: Path, identities: tuple[StoreIdentity, ...]) -> None:
@@ -75,11 +78,13 @@ def record_identities(spec: EncoderSpec, recipe: Recipe, root: Path, identities:
         known = False
     if not known:
         line = {"identity": identities[0].fields["encoder"], "layers": [store.layers for store in identities]}
-        append_line(root / RECORD_NAME, {"key": _record_key(spec, recipe), **line})
+        append_line(root / RECORD_NAME, {"key": _record_key(spec, recipe), **line, "kind": identities[0].kind})
 
 
 def _identities(encoder: EncoderIdentity, recipe: Recipe) -> tuple[StoreIdentity, ...]:
-    return tuple(StoreIdentity(_identity(encoder.fields, layers, recipe), layers) for layers in encoder.layers)
+    return tuple(
+        StoreIdentity(_identity(encoder.fields, layers, recipe), layers, encoder.kind) for layers in encoder.layers
+    )
 
 
 def _identity(encoder: dict[str, Any], layers: tuple[int, ...], recipe: Recipe) -> Identity:

@@ -17,6 +17,11 @@ INTEGRATIONS = Registry(
     {
         "plits": Part("palprobe.integrations.plits:Plits", "audio tokens before the text, through every layer"),
         "lal": Part("palprobe.integrations.lal:Lal", "audio as keys and values only: no queries, no feed-forward"),
+        "pal": Part(
+            "palprobe.integrations.routing:choose",
+            "speech encoders through plits, general ones through lal (pal@v2); of one encoder, the cell that this is",
+        ),
+        "pal@v1": Part("palprobe.integrations.lal:Lal", "lal from layer 4 on (0-based)"),
         "pal@v3": Part(
             "palprobe.integrations.pal_summary:PalSummary",
             "a few summary tokens through plits, the full sequence through lal",
@@ -32,6 +37,7 @@ INTEGRATIONS = Registry(
 CONNECTORS: dict[str, tuple[str, ...]] = {
     "plits": ("mlp", "linear", "qformer"),
     "lal": ("shared", "per_layer"),
+    "pal@v1": ("shared", "per_layer"),
     "pal@v3": ("shared", "per_layer"),
     "flamingo": ("mlp", "linear"),
 }
@@ -39,10 +45,13 @@ CONNECTORS: dict[str, tuple[str, ...]] = {
 OPTIONS: dict[str, tuple[str, ...]] = {
     "plits": (),
     "lal": ("layers", "positions"),
+    "pal": ("route",),
+    "pal@v1": ("layers", "positions"),
     "pal@v3": ("layers", "positions", "summary_tokens", "summary_sees_memory"),
     "flamingo": ("layers",),
 }
 CONNECTOR_OPTIONS: dict[str, tuple[str, ...]] = {"per_layer": ("rank",), "qformer": ("queries", "window")}
+DEFAULT_LAYERS = {"pal@v1": "from:4"}  # the first version left out the first four; "all" elsewhere
 ALWAYS_TOLD = {"layers", "positions", "rank"}  # in the identity of every run, at the default where it is not read
 
 
@@ -68,7 +77,9 @@ def resolve_section(name: str, section: IntegrationSection) -> IntegrationSectio
         raise RecipeError(f"integration.connector = {connector!r}: {name} has {', '.join(known)}.{hint}")
     values = section.model_dump() | {"connector": connector}
     for option in _unread(name, connector):
-        values[option] = IntegrationSection.model_fields[option].default
+        values[option] = IntegrationSection.model_fields[option].get_default(call_default_factory=True)
+    if values["layers"] == "all":
+        values["layers"] = DEFAULT_LAYERS.get(name, "all")
     return IntegrationSection.model_validate(values)
 
 
@@ -94,7 +105,9 @@ def chosen_layers(layers: str | list[int], num_layers: int) -> list[int]:
         return list(range(num_layers))
     chosen = list(range(int(layers.removeprefix("from:")), num_layers)) if isinstance(layers, str) else sorted(layers)
     if not chosen or chosen[-1] >= num_layers:
-        raise RecipeError(f"integration.layers = {layers!r}: the LLM has layers 0 to {num_layers - 1}.")
+        raise RecipeError(
+            f"integration.layers = {layers!r}: the LLM has layers 0 to {num_layers - 1}. Name some of those."
+        )
     return chosen
 
 

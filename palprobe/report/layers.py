@@ -18,10 +18,11 @@ def layer_lines(results: Sequence[EvalResult]) -> list[str]:
     """
     runs: dict[str, dict[str, tuple[float, ...]]] = {}
     for result in results:
-        if result.layer_weights is not None:
-            cell = result.cell
-            name = f"{cell.encoder}, {cell.integration}, {cell.llm}, {cell.task}"
-            runs.setdefault(name, {})[result.run_id] = result.layer_weights
+        cell = result.cell
+        for encoder, weights in result.layer_weights.items():
+            among = f" in {cell.encoder}" if encoder != cell.encoder else ""
+            name = f"{encoder}{among}, {cell.integration}, {cell.llm}, {cell.task}"
+            runs.setdefault(name, {})[result.run_id] = weights
     return [_line(name, list(found.values())) for name, found in sorted(runs.items())]
 
 

@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,7 +67,7 @@ class EvalResult:
     prompt: str
     counts: Counts
     cost: Cost
-    layer_weights: tuple[float, ...] | None  # of a learned mix of layers
+    layer_weights: Mapping[str, tuple[float, ...]]  # of each encoder with a learned mix of layers
     scores: tuple[Score, ...]
 
     @cached_property
@@ -88,8 +88,12 @@ class EvalResult:
         return found
 
 
-def read_result(folder: Path) -> EvalResult:
+def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
     """One evaluation folder, `runs/<id>/eval/<split>-<scoring>[-<control>]`.
+
+    Args:
+        folder: that holds result.json.
+        integration: what it is called in a comparison, if not by its own name.
 
     Raises:
         UnfinishedError: there is no result.json yet.
@@ -104,12 +108,15 @@ def read_result(folder: Path) -> EvalResult:
         for key in ("run_id", "split", "scoring", "control", "licence", "citation", "device", "prompt")
     }
     scores = _take(content, "scores", list, str(path))
+    cell = _record(Cell, content, "cell", path)
+    if integration is not None:
+        cell = replace(cell, integration=integration)
     return EvalResult(
         path=folder,
-        cell=_record(Cell, content, "cell", path),
+        cell=cell,
         counts=_record(Counts, content, "counts", path),
         cost=_record(Cost, content, "cost", path),
-        layer_weights=_weights(content, str(path)),
+        layer_weights=_weights(content, cell.encoder, str(path)),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
         versions=_take(content, "versions", dict, str(path)),
         commit=_take(content, "commit", (str, type(None)), str(path)),
@@ -194,11 +201,15 @@ def _record(kind: type[Value], content: Mapping[str, Any], key: str, path: Path)
     return kind(**{field.name: _take(inner, field.name, kinds[str(field.type)], where) for field in fields(kind)})  # type: ignore[arg-type]
 
 
-def _weights(content: Mapping[str, Any], where: str) -> tuple[float, ...] | None:
-    found = _take(content, "layer_weights", (list, type(None)), where)
-    if found is None:
-        return None
-    return tuple(float(_take(dict(enumerate(found)), number, Number, where)) for number in range(len(found)))
+def _weights(content: Mapping[str, Any], encoder: str, where: str) -> dict[str, tuple[float, ...]]:
+    """A list where the cell has one encoder, by their names where it has several, null where none mixes layers."""
+    found = _take(content, "layer_weights", (list, dict, type(None)), where)
+    by_name = found if isinstance(found, dict) else {} if found is None else {encoder: found}
+    return {
+        name: tuple(float(_take(dict(enumerate(weights)), number, Number, where)) for number in range(len(weights)))
+        for name in by_name
+        for weights in [_take(by_name, name, list, where)]
+    }
 
 
 def _score(value: Any, where: str) -> Score:

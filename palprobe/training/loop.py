@@ -34,18 +34,24 @@ if TYPE_CHECKING:
 BETAS = (0.9, 0.98)  # a short memory of squares: a few hundred steps are all there is
 NAMED_ITEMS = 8  # ids in an error message
 
+Reader = Callable[[Sequence[int]], list[Tensor]]  # example numbers → (T, D) features each, of one encoder
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Tokenised questions with a way to read their features.
+    """Tokenised questions with a way to read their features: a reader for each encoder.
 
-    `read` maps example numbers to (T, D) features; `num_features` counts the T of each without reading.
+    `num_features` counts the T of each example and encoder without reading.
     """
 
     ids: Sequence[str]
     questions: Sequence[Question]
-    num_features: np.ndarray  # (E,)
-    read: Callable[[Sequence[int]], list[Tensor]]
+    num_features: np.ndarray  # (E, encoders)
+    readers: Sequence[Reader]
+
+    def read(self, numbers: Sequence[int]) -> list[list[Tensor]]:
+        """For each encoder, the features of those examples."""
+        return [reader(numbers) for reader in self.readers]
 
 
 def train(
@@ -101,7 +107,8 @@ def standardise(probe: Probe, data: TrainingSet) -> None:
     """Measures the features of (at most STANDARDISE_CLIPS evenly chosen) training clips."""
     numbers = np.unique(np.linspace(0, len(data.ids) - 1, STANDARDISE_CLIPS).astype(int))
     chunks = np.array_split(numbers, max(1, len(numbers) // 64))
-    probe.standardise.measure(clip for chunk in chunks for clip in data.read(chunk.tolist()))
+    for branch, reader in zip(probe.branches, data.readers, strict=True):
+        branch.standardise.measure(clip for chunk in chunks for clip in reader(chunk.tolist()))
 
 
 def learning_rate(step: int, section: TrainSection) -> float:
@@ -177,9 +184,9 @@ def _groups(probe: Probe, weight_decay: float) -> list[dict[str, Any]]:
 
 def _sort_keys(probe: Probe, data: TrainingSet) -> np.ndarray:
     """(E, 2): what this integration's batches should have alike, then the other length."""
-    audio = np.array([probe.num_audio_tokens(int(number)) for number in data.num_features])
+    audio = np.array([probe.num_audio_tokens(counts) for counts in data.num_features])
     text = np.array([len(question.prompt) + len(question.answer) for question in data.questions])
-    if probe.integration.buckets_by == "text":
+    if probe.buckets_by == "text":
         return np.stack([text, audio], axis=1)
     return np.stack([audio + text, audio], axis=1)
 

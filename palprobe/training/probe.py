@@ -1,4 +1,4 @@
-"""The probe: cached features → standardised and pooled → integration → LLM → logits."""
+"""The probe: for each encoder, cached features → pooled and standardised → integration; all → LLM → logits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from palprobe.errors import WeightsError
 from palprobe.features.pooling import Pooling
+from palprobe.integrations.joined import join_contexts
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.recipe import TrainSection
 from palprobe.types import AudioContext, Integration
 
 STANDARDISE_CLIPS = 2000  # enough clips for the mean and deviation of each dimension
 SMALLEST_DEVIATION = 1e-4  # a dimension that never changes stays finite
+_MEASURED = ".standardise."  # the buffers that are measured, not fixed
 
 
 class Standardise(nn.Module):
@@ -104,44 +106,80 @@ def _stretch(lengths: Tensor, size: int, share: float) -> Tensor:
     return (places >= start[:, None]) & (places < (start + width)[:, None])
 
 
-class Probe(nn.Module):
-    """All that is trained for one cell, and the frozen LLM it reads with.
+class Branch(nn.Module):
+    """The way of one encoder's features to what the LLM is shown.
 
     Args:
         integration: a module that is an `Integration`.
-        llm: the language model, already frozen or adapted.
         dim: numbers of a stored token: D, or layers · D.
         num_layers: of the encoder, that are mixed.
         pooling: of the encoder's tokens, on reading.
     """
 
-    def __init__(
-        self, integration: nn.Module, llm: LanguageModel, *, dim: int, num_layers: int, pooling: Pooling
-    ) -> None:
+    def __init__(self, integration: nn.Module, *, dim: int, num_layers: int, pooling: Pooling) -> None:
         super().__init__()
         self.standardise = Standardise(dim)
         self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
-        self.integration, self.llm, self.pooling = integration, llm, pooling
+        self.integration, self.pooling = integration, pooling
 
-    def context(self, clips: Sequence[Tensor], section: TrainSection | None = None) -> AudioContext:
+    def forward(self, clips: Sequence[Tensor], section: TrainSection | None = None) -> AudioContext:
         """What the LLM is shown of B clips; each (T, D) as stored. With `section`, disturbed as training wants it."""
-        pooled = [self.pooling.apply(clip.float()) for clip in clips]
-        features, mask = (part.to(self.llm.device) for part in pad_frames(pooled))
+        device = self.standardise.mean.device
+        features, mask = (part.to(device) for part in pad_frames([self.pooling.apply(clip.float()) for clip in clips]))
         features = self.standardise(features)
         if self.layer_mix is not None:
             features = self.layer_mix(features)
         if section is not None:
             features = hide_stretches(features, mask, time=section.time_mask, feature=section.feature_mask)
-        return cast(Integration, self.integration)(features, mask)
+        context: AudioContext = self.integration(features, mask)
+        return context
+
+    @property
+    def buckets_by(self) -> str:
+        return cast(Integration, self.integration).buckets_by
+
+    @property
+    def layer_weights(self) -> list[float] | None:
+        """What the layers count, first to last, if they are mixed."""
+        return None if self.layer_mix is None else self.layer_mix.weights.tolist()
+
+    def num_tokens(self, num_features: int) -> int:
+        """Audio tokens that the LLM is shown for that many stored ones."""
+        return cast(Integration, self.integration).num_tokens(self.pooling.count(num_features))
+
+
+class Probe(nn.Module):
+    """All that is trained for one cell, and the frozen LLM it reads with.
+
+    Args:
+        branches: one for each encoder, in the order in which the LLM hears them.
+        llm: the language model, already frozen or adapted.
+    """
+
+    def __init__(self, branches: Sequence[Branch], llm: LanguageModel) -> None:
+        super().__init__()
+        self.branches = cast(Sequence[Branch], nn.ModuleList(branches))
+        self.llm = llm
+        self.dropped: frozenset[int] = frozenset()  # branches that the LLM is not shown
+
+    def context(self, clips: Sequence[Sequence[Tensor]], section: TrainSection | None = None) -> AudioContext:
+        """What the LLM is shown of B clips.
+
+        Args:
+            clips: for each encoder, the (T, D) features of every clip as stored.
+            section: disturbs the features as training wants it.
+        """
+        heard = [number for number in range(len(self.branches)) if number not in self.dropped]
+        return join_contexts([self.branches[number](clips[number], section) for number in heard])
 
     def forward(self, text: TextBatch, context: AudioContext, *, logits_to_keep: int) -> Tensor:
         logits: Tensor = self.llm(text, context, logits_to_keep=logits_to_keep)
         return logits
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The tensors that training makes: trainable parameters and the standardisation."""
+        """The tensors that training makes: trainable parameters and the standardisations."""
         trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
-        return trained | {f"standardise.{name}": value for name, value in self.standardise.named_buffers()}
+        return trained | {name: value for name, value in self.named_buffers() if _MEASURED in name}
 
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
         """The reverse.
@@ -160,14 +198,19 @@ class Probe(nn.Module):
             for name, value in state.items():
                 own[name].copy_(value)
 
-    def num_audio_tokens(self, num_features: int) -> int:
-        """Audio tokens that the LLM is shown for that many stored ones."""
-        return cast(Integration, self.integration).num_tokens(self.pooling.count(num_features))
+    def num_audio_tokens(self, num_features: Sequence[int]) -> int:
+        """Audio tokens that the LLM is shown for that many stored ones of each encoder."""
+        return sum(
+            self.branches[number].num_tokens(int(count))
+            for number, count in enumerate(num_features)
+            if number not in self.dropped
+        )
 
     @property
-    def layer_weights(self) -> list[float] | None:
-        """What the layers count, first to last, if they are mixed."""
-        return None if self.layer_mix is None else self.layer_mix.weights.tolist()
+    def buckets_by(self) -> str:
+        """What a batch should have alike: the text alone where no encoder's audio goes through every layer."""
+        kinds = {branch.buckets_by for branch in self.branches}
+        return "text" if kinds == {"text"} else "audio and text"
 
     @property
     def num_trainable(self) -> int:

@@ -5,48 +5,80 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError
 from palprobe.features.pooling import choose_pooling
 from palprobe.features.source import FeatureSource
-from palprobe.files import load_tensors
+from palprobe.files import digest, load_tensors
 from palprobe.integrations import build_integration
+from palprobe.integrations.routing import Choice
 from palprobe.llm import load_llm
 from palprobe.llm.adapters import make_trainable
 from palprobe.llm.tokenizer import encode_question
 from palprobe.runs import Run
+from palprobe.specs import split_encoders
 from palprobe.training.checkpoint import remove_checkpoint
-from palprobe.training.loop import TrainingSet, train
-from palprobe.training.probe import Probe
+from palprobe.training.loop import Reader, TrainingSet, train
+from palprobe.training.probe import Branch, Probe
 from palprobe.training.progress import Progress
-from palprobe.training.workspace import Plan, Workspace
+from palprobe.training.workspace import Plan, Usable, Workspace
+from palprobe.types import LLMShape
 
 
-def build_probe(plan: Plan, source: FeatureSource, *, device: str) -> Probe:
+def build_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) -> Probe:
     """The cell's probe with initial weights that its seed decides.
 
     Args:
         plan: of the cell.
-        source: of its features; their shape counts.
+        sources: of its features, one for each encoder; their shapes count.
         device: cpu, cuda or mps.
     """
     seed, recipe = plan.cell.seed, plan.recipe
     llm = load_llm(plan.llm, seed=seed, device=device)
     make_trainable(llm, plan.trainable, lora_rank=recipe.train.lora_rank, seed=seed)
-    integration = build_integration(
-        plan.cell.integration, dim=source.dim // source.num_layers, shape=llm.shape, section=plan.integration, seed=seed
-    )
-    pooling = choose_pooling(plan.integration, frame_rate=source.frame_rate, bands=source.bands)
-    return Probe(integration, llm, dim=source.dim, num_layers=source.num_layers, pooling=pooling).to(device)
+    branches = [
+        _branch(choice, source, llm.shape, seed=_branch_seed(seed, number))
+        for number, (choice, source) in enumerate(zip(plan.integrations, sources, strict=True))
+    ]
+    return Probe(branches, llm).to(device)
 
 
-def load_probe(plan: Plan, source: FeatureSource, *, device: str) -> Probe:
+def _branch(choice: Choice, source: FeatureSource, shape: LLMShape, *, seed: int) -> Branch:
+    dim = source.dim // source.num_layers
+    integration = build_integration(choice.name, dim=dim, shape=shape, section=choice.section, seed=seed)
+    pooling = choose_pooling(choice.section, frame_rate=source.frame_rate, bands=source.bands)
+    return Branch(integration, dim=source.dim, num_layers=source.num_layers, pooling=pooling)
+
+
+def _branch_seed(seed: int, number: int) -> int:
+    """Of a branch's initial weights: two of the same shape must not begin alike."""
+    return seed if number == 0 else int(digest([seed, number])[:15], 16)
+
+
+def load_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) -> Probe:
     """The cell's probe as training left it."""
-    probe = build_probe(plan, source, device=device)
+    probe = build_probe(plan, sources, device=device)
     probe.load_trained_state(load_tensors(plan.run.probe_file))
     return probe.eval()
+
+
+def readers_of(sources: Sequence[FeatureSource], usable: Usable) -> list[Reader]:
+    """For each encoder, what reads the features of some of the usable examples."""
+
+    def reader(source: FeatureSource) -> Reader:
+        return lambda numbers: source.get_many([usable.keys[number] for number in numbers])
+
+    return [reader(source) for source in sources]
+
+
+def layer_weights(plan: Plan, probe: Probe) -> list[float] | dict[str, list[float]] | None:
+    """What the layers of the encoder count if they are mixed; of several encoders, by the names of those that mix."""
+    names = split_encoders(plan.cell.encoder)
+    found = {name: branch.layer_weights for name, branch in zip(names, probe.branches, strict=True)}
+    if len(names) == 1:
+        return found[names[0]]
+    return {name: weights for name, weights in found.items() if weights is not None} or None
 
 
 def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
@@ -61,24 +93,20 @@ def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
     if plan.run.finished:
         plan.run.check()
         return plan.run
-    source, usable = workspace.source(plan), workspace.usable(plan, "train")
+    sources, usable = workspace.sources(plan), workspace.usable(plan, "train")
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: none of the training clips could be decoded.")
     device = resolve_device(workspace.places.device)
-    probe = build_probe(plan, source, device=device)
+    probe = build_probe(plan, sources, device=device)
     tokenizer = probe.llm.tokenizer
-
-    def read(numbers: Sequence[int]) -> list[Tensor]:
-        return source.get_many([usable.keys[number] for number in numbers])
-
     data = TrainingSet(
         ids=[example.id for example in usable.examples],
         questions=[encode_question(tokenizer, example.prompt, example.references[0]) for example in usable.examples],
-        num_features=np.array([source.num_tokens(key) for key in usable.keys]),
-        read=read,
+        num_features=np.array([[source.num_tokens(key) for source in sources] for key in usable.keys]),
+        readers=readers_of(sources, usable),
     )
     plan.run.begin(plan.recipe)
     costs = train(probe, data, plan.recipe.train, plan.run, seed=plan.cell.seed, device=device, progress=progress)
-    plan.run.finish({"id": plan.run.id, "device": device, "layer_weights": probe.layer_weights, **costs})
+    plan.run.finish({"id": plan.run.id, "device": device, "layer_weights": layer_weights(plan, probe), **costs})
     remove_checkpoint(plan.run.folder)
     return plan.run

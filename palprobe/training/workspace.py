@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
-from palprobe.errors import UnfinishedError
+from palprobe.errors import UnfinishedError, UsageError
 from palprobe.features.clips import ClipIndex
 from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
 from palprobe.features.source import FeatureSource
 from palprobe.files import digest
-from palprobe.integrations import identity_fields, resolve_section
+from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose
 from palprobe.llm import LLMSource, find_llm
-from palprobe.recipe import IntegrationSection, Recipe, Trainable
+from palprobe.recipe import Recipe, Trainable
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
-from palprobe.specs import parse_encoder, parse_task
+from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
-from palprobe.types import Counts, Example, Split, TaskData
+from palprobe.types import Counts, Example, Kind, Split, TaskData
 
 VERSION = 1  # of the training loop and the probe; part of every run's identity
+
+EncoderFeatures = tuple[StoreIdentity, ...]  # one store, or one for each layer that the probe weighs
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +34,9 @@ class Plan:
     task: TaskData
     splits: Splits
     keys: dict[str, str]  # example id -> clip key
-    features: tuple[StoreIdentity, ...]  # one, or one for each layer that the probe weighs
+    features: tuple[EncoderFeatures, ...]  # of each encoder
     llm: LLMSource
-    integration: IntegrationSection
+    integrations: tuple[Choice, ...]  # in parallel
     trainable: Trainable
     run: Run
 
@@ -44,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Usable:
-    """A split's examples whose features are there, and what became of the others."""
+    """A split's examples whose features are there, of every encoder, and what became of the others."""
 
     examples: tuple[Example, ...]
     keys: tuple[str, ...]  # in parallel
@@ -67,7 +70,7 @@ class Workspace:
         self._clips = ClipIndex(places.store)
         self._tasks: dict[str, TaskData] = {}
         self._keys: dict[str, dict[str, str]] = {}
-        self._features: dict[str, tuple[StoreIdentity, ...]] = {}
+        self._features: dict[str, EncoderFeatures] = {}
         self._llms: dict[str, LLMSource] = {}
         self._sources: dict[str, FeatureSource] = {}
 
@@ -91,7 +94,11 @@ class Workspace:
             return [None]
         return list(self.recipe.folds or known)
 
-    def features(self, encoder: str) -> tuple[StoreIdentity, ...]:
+    def features(self, encoder: str) -> tuple[EncoderFeatures, ...]:
+        """The identities of the features of each encoder in `A+B`."""
+        return tuple(self._features_of(name) for name in split_encoders(encoder))
+
+    def _features_of(self, encoder: str) -> EncoderFeatures:
         if encoder not in self._features:
             spec = parse_encoder(encoder)
             if self._encoders_checked:
@@ -101,11 +108,27 @@ class Workspace:
         return self._features[encoder]
 
     def encoders(self, text: str) -> list[str]:
-        """The encoders that are compared under that spec: itself, or with `@all` one for each of its layers."""
-        spec = parse_encoder(text)
-        if spec.layer != "all":
+        """The encoders that are compared under that spec: itself, or with `@all` one for each of its layers.
+
+        Raises:
+            UsageError: `@all` of an encoder that is heard together with others.
+        """
+        names = split_encoders(text)
+        if not any(parse_encoder(name).layer == "all" for name in names):
             return [text]
-        return [spec.at(identity.layers[0]).text for identity in self.features(text)]
+        if len(names) > 1:
+            raise UsageError(f"Encoders {text!r}: @all is one cell for each layer. Name one (@N), or mix: @weighted.")
+        return [parse_encoder(text).at(identity.layers[0]).text for identity in self._features_of(text)]
+
+    def chosen(self, encoder: str, integration: str) -> Chosen:
+        """What that integration comes to for each encoder in `A+B`.
+
+        Raises:
+            PalprobeError: names or options that are not there.
+        """
+        check_route(self.recipe.integration, self.recipe.single_encoders)
+        kinds = {name: self._features_of(name)[0].kind for name in split_encoders(encoder)}
+        return choose(integration, self.recipe.integration, kinds)
 
     def llm(self, name: str) -> LLMSource:
         if name not in self._llms:
@@ -118,41 +141,44 @@ class Workspace:
         Raises:
             PalprobeError: any name, file or value that the cell cannot be run with.
         """
-        recipe = cell.recipe(self.recipe)
         splits = self.splits(cell.task, cell.fold)
         examples = (*splits.train, *splits.validation, *splits.test)
         keys = self._clip_keys(cell.task, examples)
-        section = resolve_section(cell.integration, recipe.integration)
-        llm, trainable = self.llm(cell.llm), trainable_of(recipe)
+        llm, trainable = self.llm(cell.llm), trainable_of(self.recipe)
         try:
-            features = self.features(cell.encoder)
+            features, chosen = self.features(cell.encoder), self.chosen(cell.encoder, cell.integration)
         except UnfinishedError as error:  # a user's own encoder, of which nothing was extracted
             raise self._not_extracted(cell, "no features") from error
+        cell, recipe = _resolved(cell, chosen, self.recipe)
+        fields = [[store.fields for store in stores] for stores in features]
         identity = {
             "version": VERSION,
-            "features": [identity.fields for identity in features],
+            "features": fields[0] if len(fields) == 1 else fields,
             "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
             "llm": llm.identity,
-            "integration": identity_fields(cell.integration, section),
+            "integration": chosen.identity,
             "train": recipe.train.model_dump(exclude={"checkpoint_steps"}) | {"trainable": trainable},
             "seed": cell.seed,
             "fold": cell.fold,
         }
         run = run_of(self.places, identity)
-        return Plan(cell, recipe, self.task(cell.task), splits, keys, features, llm, section, trainable, run)
+        return Plan(cell, recipe, self.task(cell.task), splits, keys, features, llm, chosen.choices, trainable, run)
 
-    def source(self, plan: Plan) -> FeatureSource:
-        """The cell's features.
+    def sources(self, plan: Plan) -> tuple[FeatureSource, ...]:
+        """The cell's features, of each encoder.
 
         Raises:
             UnfinishedError: there are none, with the command that makes them.
         """
-        name = digest([identity.fields for identity in plan.features])
+        return tuple(self._source(stores, plan.cell) for stores in plan.features)
+
+    def _source(self, stores: EncoderFeatures, cell: Cell) -> FeatureSource:
+        name = digest([store.fields for store in stores])
         if name not in self._sources:
             try:
-                self._sources[name] = FeatureSource.open(self.places.store, plan.features)
+                self._sources[name] = FeatureSource.open(self.places.store, stores)
             except UnfinishedError as error:
-                raise self._not_extracted(plan.cell, "no features") from error
+                raise self._not_extracted(cell, "no features") from error
         return self._sources[name]
 
     def usable(self, plan: Plan, split: Split) -> Usable:
@@ -161,11 +187,12 @@ class Workspace:
         Raises:
             UnfinishedError: clips that extraction has not reached, with the command that makes their features.
         """
-        source = self.source(plan)
-        failed = source.failures()
+        sources = self.sources(plan)
+        failed = {key for source in sources for key in source.failures()}
         listed = plan.examples(split)
-        present = tuple(example for example in listed if plan.keys[example.id] in source)
-        dropped = sum(plan.keys[example.id] in failed for example in listed if plan.keys[example.id] not in source)
+        present = tuple(example for example in listed if all(plan.keys[example.id] in source for source in sources))
+        there = {example.id for example in present}
+        dropped = sum(plan.keys[example.id] in failed for example in listed if example.id not in there)
         if len(present) + dropped < len(listed):
             absent = len(listed) - len(present) - dropped
             raise self._not_extracted(plan.cell, f"no features of {absent} of {len(listed)} {split} items")
@@ -175,7 +202,7 @@ class Workspace:
             missing=len(plan.task.missing),
             dropped=dropped,
             used=len(present),
-            padded=sum(source.padded(key) for key in keys),
+            padded=sum(any(source.padded(key) for source in sources) for key in keys),
         )
         return Usable(present, keys, counts)
 
@@ -188,3 +215,17 @@ class Workspace:
         new = [example for example in examples if example.id not in known]
         known |= zip((example.id for example in new), self._clips.keys(new), strict=True)
         return known
+
+
+def _resolved(cell: Cell, chosen: Chosen, recipe: Recipe) -> tuple[Cell, Recipe]:
+    """The cell under the name that its integration comes to, and the recipe that gives this cell alone.
+
+    `pal` of one encoder is the lal or plits cell itself, and asking for that one finds the same run.
+    """
+    section = chosen.choices[0].section
+    if chosen.name == PAL:  # routes of encoders of other cells are none of this one's business
+        known = {*split_encoders(cell.encoder), *get_args(Kind)}
+        route = {name: way for name, way in recipe.integration.route.items() if name in known}
+        section = recipe.integration.model_copy(update={"route": route})
+    cell = replace(cell, integration=chosen.name)
+    return cell, cell.recipe(recipe).model_copy(update={"integration": section})

@@ -12,6 +12,7 @@ from palprobe.encoders.weights import file_sha256
 from palprobe.errors import UsageError, WeightsError
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 TARS = (".tar", ".tar.gz", ".tgz")
 SUFFIXES = (".npy", ".timestamps.json", *TARS)  # embeddings, when their frames are, and tars of both
@@ -30,6 +31,10 @@ class Imported:
     def identify(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, Any]:  # noqa: ARG003 - no options
         rate = frame_rate(spec)
         return {"name": "imported", "version": cls.VERSION, "frame_rate": rate, "archive_sha256": _sha256(spec)}
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:  # noqa: ARG003 - nobody says what made them
+        return "general"
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no layers

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from palprobe.errors import EncoderError
 from palprobe.files import sha256_of
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 
 class ForeignEncoder(ABC):
@@ -38,7 +39,7 @@ class ForeignEncoder(ABC):
     frame_rate: float
     dim: int
     bands = 1
-    kind: Literal["general", "speech"] = "general"
+    kind: Kind = "general"
     min_samples: int
     max_seconds: float | None = None
     depth = 0
@@ -68,6 +69,10 @@ class ForeignEncoder(ABC):
             "arguments": cls.arguments_identity(spec),
             "sample_rate": encoder.sample_rate,
         }
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:  # noqa: ARG003 - of all alike
+        return cls.kind
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:  # noqa: ARG003 - no layers

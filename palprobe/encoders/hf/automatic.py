@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from palprobe.errors import EncoderError, WeightsError
 from palprobe.hub import config_errors
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
+from palprobe.types import Kind
 
 DEPTH = 0
 PROBE_SECONDS = (1, 9)  # shorter than any fixed window; a rate is measured to 1/8 Hz
@@ -73,6 +74,11 @@ def identify(spec: EncoderSpec, section: EncoderSection, folder: Path) -> dict[s
         },
         "sample_rate": extractor.sampling_rate,
     }
+
+
+def kind_of(folder: Path) -> Kind:
+    """What the encoder of a folder was trained on, as far as its architecture tells."""
+    return "speech" if read_config(folder, CONFIG).get("model_type") in SPEECH else "general"
 
 
 def load(spec: EncoderSpec, section: EncoderSection, folder: Path, *, device: str) -> AutomaticEncoder:
@@ -139,7 +145,7 @@ class AutomaticEncoder:
 
     def __init__(self, model: Foreign, part: str, extractor: Foreign, *, name: str, device: str) -> None:
         self.name = name
-        self.kind: Literal["general", "speech"] = "speech" if model.config.model_type in SPEECH else "general"
+        self.kind: Kind = "speech" if model.config.model_type in SPEECH else "general"
         self.sample_rate: int = extractor.sampling_rate
         chunk = getattr(extractor, "chunk_length", None)  # seconds, of extractors like Whisper's
         self.max_seconds: float | None = min(chunk or WINDOW_SECONDS, WINDOW_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from palprobe.encoders.hf.model import make_model
 from palprobe.encoders.hf.source import Source, find_source, origin_of
 from palprobe.recipe import EncoderSection
 from palprobe.specs import EncoderSpec
-from palprobe.types import Encoder
+from palprobe.types import Encoder, Kind
 
 
 class HFEncoder:
@@ -35,7 +35,7 @@ class HFEncoder:
     def __init__(self, source: Source, model: Foreign, *, device: str) -> None:
         shape = source.geometry
         self.name = source.family.name
-        self.kind: Literal["general", "speech"] = source.family.kind
+        self.kind: Kind = source.family.kind
         self.sample_rate, self.frame_rate = shape.sample_rate, shape.frame_rate
         self.dim, self.depth, self.bands = shape.dim, shape.depth, shape.bands
         self.min_samples = shape.min_samples
@@ -51,6 +51,11 @@ class HFEncoder:
         if isinstance(source, Path):
             return {"version": cls.VERSION, **automatic.identify(spec, section, source)}
         return {"version": cls.VERSION, **source.identify(section)}
+
+    @classmethod
+    def kind_of(cls, spec: EncoderSpec, section: EncoderSection) -> Kind:
+        source = find_source(spec, section)
+        return automatic.kind_of(source) if isinstance(source, Path) else source.family.kind
 
     @classmethod
     def depth_of(cls, spec: EncoderSpec, section: EncoderSection) -> int:

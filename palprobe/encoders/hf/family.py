@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from palprobe.types import Kind
 
 # A configuration, a feature extractor or a model of transformers, which has no types to offer.
 Foreign = Any
@@ -50,7 +52,7 @@ class Family:
     """One architecture: its names in transformers, how a waveform goes in, and what to do with what comes out."""
 
     name: str
-    kind: Literal["general", "speech"]
+    kind: Kind
     model: str  # class of transformers, as "whisper.modeling_whisper:WhisperEncoder"
     extractor: str  # feature extractor class of transformers
     model_types: Mapping[str, str]  # model_type of a config.json -> where in it the encoder's own part is; "" is all

@@ -1,0 +1,95 @@
+"""Everything that can be known to be wrong with a recipe, found before work begins."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from palprobe.distributed import check_device
+from palprobe.errors import RecipeError, UsageError, WeightsError
+from palprobe.files import digest
+from palprobe.grid.cells import encoders_of
+from palprobe.integrations import chosen_layers
+from palprobe.integrations.routing import ALIASES, check_integration
+from palprobe.recipe import Recipe
+from palprobe.runs import Places
+from palprobe.training.workspace import Workspace
+
+
+def check_recipe(recipe: Recipe, places: Places) -> Workspace:
+    """Everything that can be known to be wrong before work begins; all absent weights in one message.
+
+    Returns:
+        the workspace, with tasks read and encoders identified.
+
+    Raises:
+        PalprobeError: names, options, folders, splits or weights with which the grid cannot run.
+    """
+    check_device(places.device)
+    for integration in recipe.integrations:
+        check_integration(integration, recipe.integration)
+    workspace = Workspace(recipe, places, encoders_checked=True)
+    _check_encoders(workspace)
+    _check_layers(workspace)
+    for task in recipe.tasks:
+        for fold in workspace.folds(task):
+            workspace.splits(task, fold)
+    _check_distinct(workspace)
+    if recipe.folds and not any(workspace.task(task).folds for task in recipe.tasks):
+        raise UsageError(f"folds {recipe.folds}: no task here has folds ({', '.join(recipe.tasks)}). Leave them out.")
+    return workspace
+
+
+def _check_encoders(workspace: Workspace) -> None:
+    absent: list[str] = []
+    for encoder in workspace.recipe.single_encoders:
+        try:
+            workspace.features(encoder)
+        except WeightsError as error:
+            absent.append(str(error))
+    if len(absent) == 1:
+        raise WeightsError(absent[0])
+    if absent:
+        listed = " ".join(f"({number}) {message}" for number, message in enumerate(absent, start=1))
+        raise WeightsError(f"The weights of {len(absent)} encoders are not here. {listed}")
+
+
+def _check_layers(workspace: Workspace) -> None:
+    recipe = workspace.recipe
+    num_layers = workspace.llm(recipe.llm).num_layers
+    for encoder, integration in product(encoders_of(workspace), recipe.integrations):
+        for choice in workspace.chosen(encoder, integration).choices:
+            if num_layers is not None:
+                chosen_layers(choice.section.layers, num_layers)
+
+
+def _check_distinct(workspace: Workspace) -> None:
+    """The same thing under two spellings would be done, and reported, once."""
+    names: dict[str, str] = {}
+    for integration in workspace.recipe.integrations:
+        name = ALIASES.get(integration, integration)
+        if names.setdefault(name, integration) != integration:
+            raise UsageError(f"Integrations {names[name]!r} and {integration!r} are the same one. Leave one out.")
+    for task in workspace.recipe.tasks:
+        name = workspace.task(task).name
+        if names.setdefault(name, task) != task:
+            raise UsageError(
+                f"Tasks {names[name]!r} and {task!r} are both called {name!r} in reports. Leave one out, or rename it "
+                "if it is a manifest."
+            )
+    for encoder in encoders_of(workspace):
+        identity = digest([[store.fields for store in stores] for stores in workspace.features(encoder)])
+        if names.setdefault(identity, encoder) != encoder:
+            raise UsageError(f"Encoders {names[identity]!r} and {encoder!r} are the same one. Leave one out.")
+
+
+def check_questions(workspace: Workspace) -> None:
+    """Open questions are scored by generation; better known before training than after it."""
+    if workspace.recipe.scoring.method != "likelihood":
+        return
+    for task in workspace.recipe.tasks:
+        for example in workspace.task(task).examples:
+            if not example.choices:
+                raise RecipeError(
+                    f"Task {task!r}: {example.id!r} is an open question, without choices to compare. "
+                    "Add --set scoring.method=generation."
+                )

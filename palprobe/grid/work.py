@@ -1,0 +1,177 @@
+"""The work of the grid: extract, train and evaluate what is missing, under the eyes of a watcher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from palprobe.distributed import resolve_device
+from palprobe.errors import PalprobeError
+from palprobe.evaluation.results import evaluation_folder, is_evaluated
+from palprobe.grid.cells import cells_of, examples_of
+from palprobe.grid.check import check_questions, check_recipe
+from palprobe.recipe import Recipe
+from palprobe.runs import Places, check_writable
+from palprobe.specs import EncoderSpec, parse_encoder, split_encoders
+from palprobe.training.progress import Report
+from palprobe.training.workspace import Plan, Workspace
+from palprobe.types import Split
+
+if TYPE_CHECKING:
+    from palprobe.features.extraction import Extraction
+
+SHOWN_FAILURES = 3  # clips that could not be decoded, with the reason; the store lists all
+
+
+class Watcher(Protocol):
+    """Who is told how the work goes on; the command line shows bars or lines."""
+
+    def stage(self, title: str, *, total: int | None = None, unit: str = "") -> None:
+        """A piece of work begins."""
+        ...
+
+    def advance(self, done: int, detail: str = "") -> None:
+        """So much of it is done."""
+        ...
+
+    def end(self, note: str) -> None:
+        """It is finished, in a phrase."""
+        ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result that belongs to the grid, and how its integration is called there: `pal (= lal)` is the run of `lal`."""
+
+    folder: Path
+    integration: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a grid run left: results in the order of the cells, and the cells that failed."""
+
+    results: tuple[Found, ...]
+    failures: tuple[tuple[str, str], ...] = field(default=())  # (title, message)
+
+
+def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split = "test") -> Outcome:
+    """extract → train → eval of every cell that has no result yet; a cell that fails does not stop the others.
+
+    Raises:
+        PalprobeError: what `check_recipe` finds, before any work.
+    """
+    check_writable(places.report_folder(recipe), "--out")
+    check_writable(places.runs, "--runs")
+    workspace = check_recipe(recipe, places)
+    check_questions(workspace)
+    cells = cells_of(workspace)
+    plans = [workspace.plan(cell) for cell in cells]
+    waiting = [plan for plan in plans if not is_evaluated(plan, split, recipe.scoring)]
+    if waiting:
+        resolve_device(places.device)
+    broken = _extract_all(workspace, waiting, watcher)
+    results: list[Found] = []
+    failures: list[tuple[str, str]] = []
+    for number, (cell, plan) in enumerate(zip(cells, plans, strict=True), start=1):
+        lacking = [broken.get((name, cell.task)) for name in split_encoders(cell.encoder)]
+        if plan in waiting and (reasons := [reason for reason in lacking if reason]):
+            failures.append((plan.cell.title, reasons[0]))
+            continue
+        try:
+            folder = run_cell(workspace, plan, watcher, split=split, place=f"{number}/{len(plans)}")
+            shown = workspace.chosen(cell.encoder, cell.integration).shown(cell.integration)
+            results.append(Found(folder, shown))
+        except PalprobeError as error:
+            failures.append((plan.cell.title, str(error)))
+            watcher.end(f"failed: {error}")
+    return Outcome(tuple(results), tuple(failures))
+
+
+def run_cell(workspace: Workspace, plan: Plan, watcher: Watcher, *, split: Split, place: str) -> Path:
+    """Trains and scores one cell, or finds that it has been; returns its result folder."""
+    scoring = workspace.recipe.scoring
+    if is_evaluated(plan, split, scoring):
+        return evaluation_folder(plan, split, scoring)
+    from palprobe.evaluation.evaluate import evaluate
+
+    train_run(workspace, plan, watcher, place=place)
+    watcher.stage(f"eval {place} {plan.cell.title}")
+    folder = evaluate(workspace, plan, split, scoring)
+    watcher.end(str(folder))
+    return folder
+
+
+def train_run(workspace: Workspace, plan: Plan, watcher: Watcher, *, place: str = "") -> None:
+    """Trains one cell under the eyes of a watcher."""
+    from palprobe.training.train_cell import train_cell
+
+    steps, batch = plan.recipe.train.steps, plan.recipe.train.batch_size
+    title = " ".join(word for word in ("train", place, plan.cell.title) if word)
+    watcher.stage(title, total=steps * batch, unit="clips")
+    last = Report(0, steps, math.nan, batch)
+
+    def show(report: Report) -> None:
+        nonlocal last
+        last = report
+        watcher.advance(report.step * report.clips, f"loss {report.loss:.3f}")
+
+    train_cell(workspace, plan, show)
+    watcher.end(f"loss {last.loss:.3f}" if last.step else "was trained already")
+
+
+def extract_features(
+    workspace: Workspace, encoders: Sequence[str], tasks: Sequence[str], watcher: Watcher, *, retry_failed: bool = False
+) -> Extraction:
+    """The features of one encoder, of one layer or several, for all clips of some tasks.
+
+    Args:
+        workspace: of the recipe.
+        encoders: specs of one encoder; none is `A+B`.
+        tasks: whose clips.
+        watcher: is told.
+        retry_failed: tries files again that could not be decoded.
+    """
+    from palprobe.features.extraction import extract
+
+    recipe, places = workspace.recipe, workspace.places
+    examples = examples_of(workspace, tasks)
+    watcher.stage(f"extract {', '.join(encoders)} · {', '.join(tasks)}", total=len(examples), unit="clips")
+    found = extract(
+        [parse_encoder(encoder) for encoder in encoders],
+        examples,
+        recipe,
+        places.store,
+        device=resolve_device(places.device),
+        progress=lambda done, _: watcher.advance(done),
+        retry_failed=retry_failed,
+    )
+    shown = "; ".join(f"{name}: {reason}" for name, _, reason in found.failures[:SHOWN_FAILURES])
+    why = f" ({shown}{'; …' if found.dropped > SHOWN_FAILURES else ''})" if shown else ""
+    watcher.end(f"{found.encoded} clips encoded, {found.reused} were there, {found.dropped} dropped{why}")
+    for note in found.notes:
+        watcher.end(f"warning: {note}")
+    return found
+
+
+def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) -> dict[tuple[str, str], str]:
+    """Extracts for the cells that wait: task by task, as a limit of losses is one of a task; all layers at once.
+
+    Returns:
+        (encoder, task) → reason, where it failed.
+    """
+    layers: dict[tuple[EncoderSpec, str], list[str]] = {}  # of one encoder and task
+    wanted = [(name, plan.cell.task) for plan in waiting for name in split_encoders(plan.cell.encoder)]
+    for encoder, task in dict.fromkeys(wanted):
+        layers.setdefault((parse_encoder(encoder).whole, task), []).append(encoder)
+    broken: dict[tuple[str, str], str] = {}
+    for (_, task), encoders in layers.items():
+        try:
+            extract_features(workspace, encoders, [task], watcher)
+        except PalprobeError as error:
+            broken |= {(encoder, task): str(error) for encoder in encoders}
+            watcher.end(f"failed: {error}")
+    return broken
