@@ -79,6 +79,7 @@ BEATS, EAT, DASHENG = (
 )
 SPECS = {
     "logmel": "logmel",
+    "logmel-patches": "logmel-patches",
     "mfcc": "mfcc",
     "beats": f"beats={BEATS}",
     "openbeats": f"random:openbeats={BEATS}",
@@ -244,9 +245,9 @@ def mel_filters(num_mels: int, num_bins: int, rate: int) -> np.ndarray:
     return filters
 
 
-def slow_logmel(waveform: np.ndarray) -> np.ndarray:
-    """(10 ms frames, 64): 25 ms Hann windows centred on each 10 ms, 512 points, in float64."""
-    waveform = np.concatenate([waveform, np.zeros(-len(waveform) % 640)])
+def slow_logmel(waveform: np.ndarray, stack: int = 4) -> np.ndarray:
+    """(10 ms frames, 64): 25 ms Hann windows centred on each 10 ms, 512 points, in float64; whole stacks of frames."""
+    waveform = np.concatenate([waveform, np.zeros(-len(waveform) % (160 * stack))])
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     padded = np.concatenate([np.zeros(120), waveform, np.zeros(120)])
     frames = [padded[at : at + 400] * window for at in range(0, len(waveform), 160)]
@@ -266,6 +267,20 @@ def test_logmel_equals_a_plain_computation() -> None:
     energies = side_by_side(slow_logmel(waveform.numpy().astype(np.float64))).reshape(-1, 64, 4)
     np.testing.assert_allclose(found[:, :, 0], energies, atol=1e-3)  # float32 against float64
     np.testing.assert_allclose(found[:, :, 1], np.diff(energies, axis=0, prepend=energies[:1]), atol=2e-3)
+
+
+def test_patches_are_the_same_energies_cut_another_way() -> None:
+    """Each token is 16 frames of 16 bands, time-major, low bands first, with its change since the patch before."""
+    waveform = clip(1.234, 16_000)
+    found = features(load_encoder(parse_encoder("logmel-patches"), SECTION), waveform).numpy().reshape(-1, 16, 2, 16)
+    energies = slow_logmel(waveform.numpy().astype(np.float64), stack=16)  # (10 ms frames, 64)
+    assert len(found) == len(energies) // 16 * 4 == 32
+    for number, token in enumerate(found):
+        start, band = number // 4 * 16, number % 4 * 16
+        patch = energies[start : start + 16, band : band + 16].T  # (bands, frames)
+        before = energies[max(0, start - 16) : max(16, start), band : band + 16].T
+        np.testing.assert_allclose(token[:, 0], patch, atol=1e-3)  # float32 against float64
+        np.testing.assert_allclose(token[:, 1], patch - before, atol=2e-3)
 
 
 def test_mfcc_equals_a_plain_computation() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from palprobe.encoders import ENCODERS
-from palprobe.integrations import resolve_section
+from palprobe.integrations.routing import check_integration
 from palprobe.recipe import load_recipe
 from palprobe.specs import parse_encoder, parse_task
 from palprobe.tasks import TASKS
@@ -23,7 +23,7 @@ def test_a_shipped_recipe_is_valid(path):
     for task in recipe.tasks:
         TASKS.check(parse_task(task).name)
     for integration in recipe.integrations:
-        resolve_section(integration, recipe.integration)
+        check_integration(integration, recipe.integration)
     head = path.read_text().split("\nname:")[0]
     for word in ("# Question:", "# Command:", "# Hardware:", "# Expected:"):
         assert word in head

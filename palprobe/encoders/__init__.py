@@ -14,6 +14,9 @@ from palprobe.types import Encoder, Kind
 
 _FLOORS = {
     "logmel": Part("palprobe.encoders.logmel:LogMel", "64 log-mel bands and their changes, 25 Hz: the floor"),
+    "logmel-patches": Part(
+        "palprobe.encoders.logmel:LogMelPatches", "logmel cut into 16x16 patches, 6.25 Hz and 4 bands: a floor"
+    ),
     "mfcc": Part("palprobe.encoders.mfcc:MFCC", "20 MFCC with both deltas, four 10 ms frames to a token: a floor"),
 }
 _BUILT_IN = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchaudio import transforms
 from torchaudio.functional import compute_deltas
 
-from palprobe.encoders.stacked import FFT, HOP, SAMPLE_RATE, STACK, WINDOW, StackedFrames
+from palprobe.encoders.stacked import FFT, HOP, SAMPLE_RATE, WINDOW, StackedFrames
 
 NUM_MELS = 64
 NUM_COEFFICIENTS = 20
@@ -22,7 +22,7 @@ class MFCC(StackedFrames):
     NAME = "mfcc"
     VERSION = 1
     SETTINGS: ClassVar = {"mels": NUM_MELS, "coefficients": NUM_COEFFICIENTS, "delta_frames": DELTA_FRAMES}
-    dim = STACK * 3 * NUM_COEFFICIENTS
+    dim = StackedFrames.stack * 3 * NUM_COEFFICIENTS
 
     def __init__(self, device: str) -> None:
         super().__init__(device)
@@ -33,6 +33,6 @@ class MFCC(StackedFrames):
         self._front_end = front_end.to(self.device)
 
     def frames(self, padded: Tensor) -> Tensor:
-        static = self._front_end(padded)  # (20, 4 T)
+        static = self._front_end(padded)  # (20, frames)
         delta = compute_deltas(static, win_length=DELTA_FRAMES)
         return torch.cat([static, delta, compute_deltas(delta, win_length=DELTA_FRAMES)]).T

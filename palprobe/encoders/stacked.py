@@ -1,6 +1,6 @@
-"""Spectral frames of 10 ms, four to a token: what the encoders without weights share.
+"""Spectral frames of 10 ms, several to a token: what the encoders without weights share.
 
-S samples, C numbers in a 10 ms frame, T tokens, D = 4 C.
+S samples, C numbers in a 10 ms frame, T tokens: `bands` for every `stack` frames, D = stack · C / bands.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ SAMPLE_RATE = 16_000  # Hz
 HOP = SAMPLE_RATE // 100  # 10 ms
 WINDOW = SAMPLE_RATE // 40  # 25 ms
 FFT = 512  # the power of two above the window
-STACK = 4  # frames to a token
-TOKEN = STACK * HOP  # samples
 MARGIN = (FFT - HOP) // 2  # on each side, so that frame i is centred on its own 10 ms
 FLOOR = 1e-6  # added to a power before the logarithm, about 100 dB below a full-scale tone
 
@@ -34,12 +32,13 @@ class StackedFrames(ABC):
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
     SETTINGS: ClassVar[dict[str, Any]]
+    stack = 4  # frames to a time step
     sample_rate = SAMPLE_RATE
-    frame_rate = SAMPLE_RATE / TOKEN
+    frame_rate = SAMPLE_RATE / (4 * HOP)
     dim: int
     bands = 1
     kind: Kind = "general"
-    min_samples = TOKEN
+    min_samples = 4 * HOP
     max_seconds: float | None = None
     depth = 0
 
@@ -49,7 +48,7 @@ class StackedFrames(ABC):
     @classmethod
     def identify(cls, spec: EncoderSpec, section: EncoderSection) -> dict[str, Any]:  # noqa: ARG003 - no options
         check_options(spec)
-        frames = {"window": WINDOW, "hop": HOP, "fft": FFT, "stack": STACK, "floor": FLOOR, "backend": "torchaudio"}
+        frames = {"window": WINDOW, "hop": HOP, "fft": FFT, "stack": cls.stack, "floor": FLOOR, "backend": "torchaudio"}
         return {"name": cls.NAME, "version": cls.VERSION, "sample_rate": SAMPLE_RATE, **frames, **cls.SETTINGS}
 
     @classmethod
@@ -70,19 +69,19 @@ class StackedFrames(ABC):
         return cls(device)
 
     def num_tokens(self, num_samples: int) -> int:
-        return -(-num_samples // TOKEN)
+        return -(-num_samples // (self.stack * HOP)) * self.bands
 
     def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:  # noqa: ARG002 - one layer
         return [self._encode_one(waveform)[None] for waveform in waveforms]
 
     def _encode_one(self, waveform: Tensor) -> Tensor:
-        num_tokens = self.num_tokens(len(waveform))
-        silence = num_tokens * TOKEN - len(waveform)  # completes the last token, so that no tail is lost
+        steps = self.num_tokens(len(waveform)) // self.bands
+        silence = steps * self.stack * HOP - len(waveform)  # completes the last step, so that no tail is lost
         padded = F.pad(waveform.to(self.device), (MARGIN, MARGIN + silence))
-        frames = self.frames(padded).reshape(num_tokens, STACK, -1)  # (T, 4, C)
-        # The four instants of a number side by side, so that neighbouring dimensions are neighbouring frequencies.
-        return frames.transpose(1, 2).reshape(num_tokens, self.dim)  # (T, D)
+        frames = self.frames(padded).reshape(steps, self.stack, self.bands, -1)  # (steps, stack, bands, C / bands)
+        # The instants of a number side by side, so that neighbouring dimensions are neighbouring frequencies.
+        return frames.permute(0, 2, 3, 1).reshape(-1, self.dim)  # (T, D)
 
     @abstractmethod
     def frames(self, padded: Tensor) -> Tensor:
-        """Frames of a waveform with `MARGIN` samples of silence on both sides: (4 T, C)."""
+        """Frames of a waveform with `MARGIN` samples of silence on both sides: (steps · stack, C)."""
