@@ -48,6 +48,7 @@ FAMILIES = (
     "random:mimi",
     "random:parakeet",
     "random:pe-audio:base",
+    "random:qwen2-audio",
     "random:moonshine:base",
 )
 COLUMNS = ("encoder", "clips", "audio_seconds", "extraction_clips_per_second", "forward_clips_per_second")
