@@ -219,7 +219,7 @@ def test_every_trainable_set_learns_three_tones(tones, integration, trainable):
     # With the LLM frozen at random weights, little but the label prior can be learned.
     assert np.mean(losses[-5:]) < (0.5 if trainable != "connector" else 0.995) * np.mean(losses[:5])
     kinds = {name.split(".")[0] for name in tensors_of(run.folder)}
-    assert kinds == {"standardise", "integration"} | (set() if trainable == "connector" else {"llm"})
+    assert kinds == {"branches"} | (set() if trainable == "connector" else {"llm"})
     adapters = [name for name in tensors_of(run.folder) if "lora" in name]
     assert bool(adapters) == (trainable == "lora")
     again = replace(plan, run=run)

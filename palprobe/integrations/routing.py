@@ -93,7 +93,8 @@ def choose(name: str, section: IntegrationSection, encoders: Mapping[str, Kind])
     name = check_integration(name, section)
     if name != PAL:
         return Chosen(name, (Choice(name, resolve_section(name, section)),) * len(encoders))
-    routes = [section.route.get(encoder) or section.route.get(kind, ROUTES[kind]) for encoder, kind in encoders.items()]
+    by_kind = {kind: section.route.get(kind, ROUTES[kind]) for kind in ROUTES}
+    routes = [section.route.get(encoder, by_kind[kind]) for encoder, kind in encoders.items()]
     choices = tuple(Choice(route, resolve_section(route, _with_connector(route, section))) for route in routes)
     return Chosen(routes[0] if len(set(routes)) == 1 else PAL, choices)
 
