@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,6 +37,31 @@ def sha256_of(path: Path) -> str:
         while block := file.read(READ_BLOCK_BYTES):
             sha.update(block)
     return sha.hexdigest()
+
+
+def indexed_sha256(path: Path, index: Path) -> str:
+    """sha256 of a file's bytes, read once as long as size, time of change and inode stay the same.
+
+    Args:
+        path: of the file.
+        index: JSON lines of what was hashed before; one that cannot be written to stops nothing.
+    """
+    state = _state(path)
+    lines = read_lines(index, skip_damaged=True) if index.is_file() else ()
+    for line in lines:
+        if isinstance(line, dict) and state.items() <= line.items() and "sha256" in line:
+            return str(line["sha256"])
+    sha = sha256_of(path)
+    if _state(path) == state:  # else somebody writes to it: what was read is of no state that lasts
+        with contextlib.suppress(OSError, PalprobeError):
+            append_line(index, state | {"sha256": sha})
+    return sha
+
+
+def _state(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    place = {"path": str(path.absolute()), "inode": status.st_ino}
+    return place | {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

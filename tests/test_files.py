@@ -1,16 +1,20 @@
 """Files are whole or absent, lines survive a torn end, digests do not depend on key order."""
 
+import hashlib
 import json
 import multiprocessing
+import os
 
 import pytest
 import torch
 
+from palprobe import files
 from palprobe.errors import PalprobeError
 from palprobe.files import (
     append_line,
     differences,
     digest,
+    indexed_sha256,
     load_tensors,
     read_json,
     read_lines,
@@ -112,3 +116,60 @@ def test_differences_name_each_field():
         "encoder.window: 30 there, (absent) here",
         "layer: 6 there, last here",
     ]
+
+
+def test_a_file_is_hashed_once_and_anew_when_it_changes(tmp_path, monkeypatch):
+    """Unread while path, size, time and inode are the same, else read again; what is told is always its own hash."""
+    read = []
+    real = files.sha256_of
+    monkeypatch.setattr(files, "sha256_of", lambda path: (read.append(path.name), real(path))[1])
+    path, index = tmp_path / "weights", tmp_path / "store" / "index.jsonl"
+
+    def hashed(path=path):
+        found = indexed_sha256(path, index)
+        assert found == hashlib.sha256(path.read_bytes()).hexdigest()
+        return len(read)
+
+    path.write_bytes(b"one")
+    assert (hashed(), hashed()) == (1, 1)
+    status = path.stat()
+    path.write_bytes(b"two")  # the same size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert (hashed(), hashed()) == (2, 2)
+    status = path.stat()
+    (tmp_path / "new").write_bytes(b"six")  # the same size and time, another file in its place
+    os.utime(tmp_path / "new", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "new").replace(path)
+    assert (hashed(), hashed()) == (3, 3)
+    path.write_bytes(b"seven")
+    assert hashed() == 4
+    other = tmp_path / "other"
+    os.link(path, other)
+    assert hashed(other) == 5
+    index.write_text(index.read_text() + "5\n{}\nno JSON\n")  # lines of no record are passed over
+    assert hashed() == 5
+
+
+def test_a_file_that_is_being_written_is_not_remembered(tmp_path, monkeypatch):
+    """What changes while it is read gets no line: its next reader reads it again."""
+    path, index = tmp_path / "weights", tmp_path / "index.jsonl"
+    path.write_bytes(b"one")
+    real = files.sha256_of
+
+    def while_written(path):
+        found = real(path)
+        path.write_bytes(b"longer")
+        return found
+
+    monkeypatch.setattr(files, "sha256_of", while_written)
+    indexed_sha256(path, index)
+    assert not index.exists()
+    monkeypatch.undo()
+    assert indexed_sha256(path, index) == hashlib.sha256(b"longer").hexdigest()
+
+
+def test_an_index_that_cannot_be_written_stops_nothing(tmp_path):
+    """A folder of its name in its place: the hash is right all the same."""
+    (tmp_path / "weights").write_bytes(b"one")
+    (tmp_path / "index.jsonl").mkdir()
+    assert indexed_sha256(tmp_path / "weights", tmp_path / "index.jsonl") == hashlib.sha256(b"one").hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palprobe.errors import WeightsError
-from palprobe.files import read_json, sha256_of
+from palprobe.files import indexed_sha256, read_json, sha256_of
 from palprobe.hub import snapshot
 from palprobe.registry import Part, Registry
 
@@ -44,8 +44,12 @@ class LLMSource:
     revision: str | None = None  # the hub's commit, where it came from there
 
 
-def find_llm(name: str) -> LLMSource:
+def find_llm(name: str, index: Path | None = None) -> LLMSource:
     """The LLM of that name, not loaded: a built-in, a local folder, or a hub id in the cache or on the hub.
+
+    Args:
+        name: as on the command line.
+        index: of files hashed before, whose gigabytes need not be read again; None: they are.
 
     Raises:
         WeightsError: neither; the message has the download command.
@@ -63,8 +67,8 @@ def find_llm(name: str) -> LLMSource:
         )
     files = [*(folder / file for file in IDENTITY_FILES if (folder / file).is_file())]
     files += sorted(folder.glob("*.safetensors"))
-    identity = {"files": {file.name: sha256_of(file) for file in files}}
-    return LLMSource(name, folder, identity, _num_layers(folder), None if local else folder.name)
+    hashes = {file.name: sha256_of(file) if index is None else indexed_sha256(file, index) for file in files}
+    return LLMSource(name, folder, {"files": hashes}, _num_layers(folder), None if local else folder.name)
 
 
 def _num_layers(folder: Path) -> int | None:
