@@ -15,6 +15,7 @@ from typing import Any
 from palprobe.errors import IdentityError, UnfinishedError, UsageError
 from palprobe.files import differences, digest, read_json, write_json, write_text
 from palprobe.recipe import Recipe, Trainable, dump_recipe
+from palprobe.recipe.sweep import PLAIN, Variant
 
 RUN_ID_DIGITS = 16  # of the identity's digest
 
@@ -35,7 +36,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: encoder × integration × llm × task × seed × fold, by the names used in tables."""
+    """One run: encoder × integration × llm × task × seed × fold by the names used in tables, and what a sweep sets."""
 
     encoder: str
     integration: str
@@ -43,15 +44,21 @@ class Cell:
     task: str
     seed: int
     fold: int | None = None
+    variant: Variant = PLAIN
+
+    @property
+    def shown(self) -> str:
+        """The integration as tables show it: "lal layers=from:2"."""
+        return f"{self.integration} {self.variant.label}".rstrip()
 
     @property
     def title(self) -> str:
         fold = "" if self.fold is None else f", fold {self.fold}"
-        return f"{self.task} · {self.encoder} · {self.integration} · {self.llm} (seed {self.seed}{fold})"
+        return f"{self.task} · {self.encoder} · {self.shown} · {self.llm} (seed {self.seed}{fold})"
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The same recipe, for this cell alone."""
-        return recipe.model_copy(
+        return self.variant.apply(recipe).model_copy(
             update={
                 "encoders": [self.encoder],
                 "integrations": [self.integration],
@@ -59,6 +66,7 @@ class Cell:
                 "llm": self.llm,
                 "seeds": [self.seed],
                 "folds": None if self.fold is None else [self.fold],
+                "sweep": {},
             }
         )
 
@@ -153,7 +161,7 @@ def train_command(cell: Cell, recipe: Recipe, places: Places) -> str:
     words += ["--llm", cell.llm, "--seed", str(cell.seed)]
     words += [] if cell.fold is None else ["--fold", str(cell.fold)]
     sections = ("data", "store", "encoder", "integration", "train")
-    words += [word for section in sections for word in section_flags(recipe, section)]
+    words += [word for section in sections for word in section_flags(cell.recipe(recipe), section)]
     return shlex.join([*words, *place_flags("train", places)])
 
 

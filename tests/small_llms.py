@@ -1,5 +1,6 @@
 """Small random decoders of several families in float64, so that rounding hides nothing; no weights are needed."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,3 +92,16 @@ def assert_close(found, expected, tolerance: float = CLOSE) -> None:
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def saved(llm: LanguageModel, folder: Path) -> Path:
+    """The model as a hub repository would hold it, with a tokenizer of single characters."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"<end>": 0} | {chr(code): code for code in range(32, 127)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<end>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+    llm.model.float().save_pretrained(folder)
+    return folder

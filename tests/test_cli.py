@@ -177,7 +177,7 @@ def test_options_are_the_agreed_ones():
     grid = ["--encoders", "--integrations", "--tasks", "--llm", "--seeds", "--folds", "--limit", "--plan", "--out"]
     cell = ["--encoder", "--task", "--llm", "--integration", "--seed", "--fold"]
     assert found == {
-        "compare": sorted([*shared, *table, *grid, "--runs", "--allow-missing"]),
+        "compare": sorted([*shared, *table, *grid, "--sweep", "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
         "train": sorted([*shared, *cell, "--runs", "--allow-missing"]),
         "eval": sorted(

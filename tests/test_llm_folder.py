@@ -1,17 +1,15 @@
 from hashlib import sha256
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_llms import logits_of, small_llm, text_of
+from small_llms import logits_of, saved, small_llm, text_of
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from palprobe.errors import WeightsError
 from palprobe.llm import find_llm, load_llm
-from palprobe.llm.model import LanguageModel
 from palprobe.types import AudioContext
 
 ODD = {
@@ -21,19 +19,6 @@ ODD = {
 
 
 # --- LLMs from a folder
-
-
-def saved(llm: LanguageModel, folder: Path) -> Path:
-    """The model as a hub repository would hold it, with a tokenizer of single characters."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {"<end>": 0} | {chr(code): code for code in range(32, 127)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<end>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
-    llm.model.float().save_pretrained(folder)
-    return folder
 
 
 def test_an_llm_from_a_folder_is_the_one_that_was_saved(tmp_path):

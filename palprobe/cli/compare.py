@@ -8,14 +8,26 @@ from typing import Annotated
 import typer
 
 from palprobe.cli import options
-from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
+from palprobe.cli.options import (
+    AllowMissing,
+    DataRoot,
+    Device,
+    Format,
+    Header,
+    RecipeFile,
+    Runs,
+    Settings,
+    Store,
+    Sweep,
+)
 
 
 def compare(
     encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between; A+B hears both.")] = None,
     integrations: Annotated[str | None, typer.Option(help="plits, lal, pal, flamingo …, with commas between.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks, with commas between.")] = None,
-    llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
+    llm: Annotated[str | None, typer.Option(help="tiny, local folders or hub ids, with commas between.")] = None,
+    sweep: Sweep = None,
     seeds: Annotated[str | None, typer.Option(help="Training seeds, e.g. 0,1,2.")] = None,
     folds: Annotated[str | None, typer.Option(help="Only these test folds.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many items of each split.")] = None,
@@ -39,17 +51,18 @@ def compare(
     Example: palprobe compare --encoders logmel,whisper:tiny --tasks esc50=ESC-50-master
     """
     form = options.chosen_format(format_)
+    llms = options.names(llm) or []
     flags = {
         "encoders": options.names(encoders),
         "integrations": options.names(integrations),
         "tasks": options.names(tasks),
-        "llm": llm,
+        "llm": None if len(llms) > 1 else next(iter(llms), llm),
         "seeds": options.numbers(seeds, "--seeds"),
         "folds": options.numbers(folds, "--folds"),
         "data.limit": limit,
         "data.allow_missing": allow_missing,
     }
-    chosen = options.recipe_from(recipe, set_, flags)
+    chosen = options.recipe_from(recipe, set_, flags, options.sweep_from(sweep, llms))
     places = options.places_from(store=store, runs=runs, out=out, data_root=data_root, device=device)
     if plan is not None:
         from palprobe.grid.check import check_recipe

@@ -75,15 +75,17 @@ def validate(
     chosen = options.recipe_from(source or recipe, set_, {})
     workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
     typer.echo(dump_recipe(chosen), nl=False)
-    tokenizer = workspace.llm(chosen.llm)
+    cells = cells_of(workspace)
+    llms = [workspace.llm(name) for name in dict.fromkeys(cell.llm for cell in cells)]
     for task in chosen.tasks:
         fold = workspace.folds(task)[0]
         splits = workspace.splits(task, fold)
         sizes = f"{len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test"
         typer.echo(f"# {task}: {sizes}" + ("" if fold is None else f" (fold {fold})"))
-        for line in preview(tokenizer, splits.train[0]):
-            typer.echo(f"#   {line}")
-    typer.echo(f"# {len(cells_of(workspace))} cells; the recipe is valid.")
+        for llm in llms:
+            for line in preview(llm, splits.train[0]):
+                typer.echo(f"#   {line}" if len(llms) == 1 else f"#   {llm.name}: {line}")
+    typer.echo(f"# {len(cells)} cells; the recipe is valid.")
 
 
 doctors = typer.Typer(invoke_without_command=True, rich_markup_mode=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,10 @@ RecipeFile = Annotated[str | None, typer.Option("--recipe", help="A YAML file, o
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key, e.g. --set train.steps=200.")
 ]
+Sweep = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=V1,V2", help="Try several values of a recipe key, e.g. integration.layers=all,from:2."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Store = Annotated[Path, typer.Option(help="Folder of cached features.")]
 Runs = Annotated[Path, typer.Option(help="Folder of trained runs.")]
@@ -36,11 +41,34 @@ AllowMissing = Annotated[
 Header = Annotated[bool, typer.Option("--header/--no-header", help="Write the CSV header line.")]
 
 
-def recipe_from(name: str | None, settings: list[str] | None, flags: dict[str, Any]) -> Recipe:
+def recipe_from(
+    name: str | None, settings: list[str] | None, flags: dict[str, Any], sweep: dict[str, list[Any]] | None = None
+) -> Recipe:
     """flag > --set > recipe file > default, validated as one whole."""
     from palprobe.recipe import load_recipe
 
-    return load_recipe(None if name is None else recipe_path(name), settings=settings or [], flags=flags)
+    path = None if name is None else recipe_path(name)
+    return load_recipe(path, settings=settings or [], flags=flags, sweep=sweep)
+
+
+def sweep_from(lines: Sequence[str] | None, llms: Sequence[str]) -> dict[str, list[Any]]:
+    """`--sweep` lines as values of each key, read as YAML; several LLMs are a sweep too.
+
+    Raises:
+        UsageError: a line without values, or a key that stands there twice.
+        RecipeError: no YAML.
+    """
+    from palprobe.recipe.yaml12 import parse_yaml
+
+    found: dict[str, list[Any]] = {"llm": list(llms)} if len(llms) > 1 else {}
+    for line in lines or []:
+        key, _, values = (part.strip() for part in line.partition("="))
+        if not values:
+            raise UsageError(f"--sweep {line!r} has no values. Write --sweep integration.layers=all,from:2.")
+        if key in found:
+            raise UsageError(f"{key} is swept over twice. Write all its values once: --sweep {key}=a,b.")
+        found[key] = parse_yaml(f"[{values}]", where=f"--sweep {key}")
+    return found
 
 
 def recipe_folders() -> list[Path]:

@@ -77,6 +77,11 @@ def train(
         "data.allow_missing": allow_missing,
     }
     chosen = options.recipe_from(recipe, set_, flags)
+    if chosen.sweep:
+        raise UsageError(
+            f"train makes one run, and the recipe sweeps over {', '.join(chosen.sweep)}. "
+            "Add --set sweep={}, and what is to be trained."
+        )
     places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
     workspace = Workspace(chosen, places)
     if any(parse_encoder(name).layer == "all" for name in split_encoders(encoder)):

@@ -23,7 +23,8 @@ from palprobe.encoders.untrained import seeded
 from palprobe.encoders.vit import check_values, weights_identity, without_values
 from palprobe.encoders.weights import find_file
 from palprobe.errors import PalprobeError, WeightsError
-from palprobe.recipe import EncoderSection, parse_yaml
+from palprobe.recipe import EncoderSection
+from palprobe.recipe.yaml12 import parse_yaml
 from palprobe.specs import EncoderSpec
 from palprobe.types import Kind
 

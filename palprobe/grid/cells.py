@@ -16,13 +16,12 @@ def encoders_of(workspace: Workspace) -> list[str]:
 
 
 def cells_of(workspace: Workspace) -> list[Cell]:
-    """The grid in order: encoders, then integrations, tasks, seeds and folds."""
+    """The grid in order: encoders, then integrations, the combinations of a sweep, tasks, seeds and folds."""
     recipe = workspace.recipe
     return [
-        Cell(encoder, integration, recipe.llm, task, seed, fold)
-        for encoder, integration, task, seed in product(
-            encoders_of(workspace), recipe.integrations, recipe.tasks, recipe.seeds
-        )
+        Cell(encoder, integration, variant.apply(recipe).llm, task, seed, fold, variant)
+        for encoder, integration in product(encoders_of(workspace), recipe.integrations)
+        for variant, task, seed in product(workspace.variants(encoder, integration), recipe.tasks, recipe.seeds)
         for fold in workspace.folds(task)
     ]
 

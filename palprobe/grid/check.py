@@ -11,6 +11,7 @@ from palprobe.grid.cells import encoders_of
 from palprobe.integrations import chosen_layers
 from palprobe.integrations.routing import ALIASES, check_integration
 from palprobe.recipe import Recipe
+from palprobe.recipe.sweep import variants
 from palprobe.runs import Places
 from palprobe.training.workspace import Workspace
 
@@ -25,8 +26,8 @@ def check_recipe(recipe: Recipe, places: Places) -> Workspace:
         PalprobeError: names, options, folders, splits or weights with which the grid cannot run.
     """
     check_device(places.device)
-    for integration in recipe.integrations:
-        check_integration(integration, recipe.integration)
+    for variant, integration in product(variants(recipe), recipe.integrations):
+        check_integration(integration, variant.apply(recipe).integration)
     workspace = Workspace(recipe, places, encoders_checked=True)
     _check_encoders(workspace)
     _check_layers(workspace)
@@ -55,11 +56,12 @@ def _check_encoders(workspace: Workspace) -> None:
 
 def _check_layers(workspace: Workspace) -> None:
     recipe = workspace.recipe
-    num_layers = workspace.llm(recipe.llm).num_layers
-    for encoder, integration in product(encoders_of(workspace), recipe.integrations):
-        for choice in workspace.chosen(encoder, integration).choices:
-            if num_layers is not None:
-                chosen_layers(choice.section.layers, num_layers)
+    for variant in variants(recipe):
+        num_layers = workspace.llm(variant.apply(recipe).llm).num_layers
+        for encoder, integration in product(encoders_of(workspace), recipe.integrations):
+            for choice in workspace.chosen(encoder, integration, variant).choices:
+                if num_layers is not None:
+                    chosen_layers(choice.section.layers, num_layers)
 
 
 def _check_distinct(workspace: Workspace) -> None:
@@ -80,6 +82,10 @@ def _check_distinct(workspace: Workspace) -> None:
         identity = digest([[store.fields for store in stores] for stores in workspace.features(encoder)])
         if names.setdefault(identity, encoder) != encoder:
             raise UsageError(f"Encoders {names[identity]!r} and {encoder!r} are the same one. Leave one out.")
+    for llm in dict.fromkeys(variant.apply(workspace.recipe).llm for variant in variants(workspace.recipe)):
+        identity = digest(workspace.llm(llm).identity)
+        if names.setdefault(identity, llm) != llm:
+            raise UsageError(f"LLMs {names[identity]!r} and {llm!r} are the same one. Leave one out.")
 
 
 def check_questions(workspace: Workspace) -> None:

@@ -44,7 +44,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """A result that belongs to the grid, and how its integration is called there: `pal (= lal)` is the run of `lal`."""
+    """A result of the grid, and what its integration is called there: `pal (= lal)`, `lal layers=from:2`."""
 
     folder: Path
     integration: str
@@ -83,8 +83,8 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
             continue
         try:
             folder = run_cell(workspace, plan, watcher, split=split, place=f"{number}/{len(plans)}")
-            shown = workspace.chosen(cell.encoder, cell.integration).shown(cell.integration)
-            results.append(Found(folder, shown))
+            shown = workspace.chosen(cell.encoder, cell.integration, cell.variant).shown(cell.integration)
+            results.append(Found(folder, f"{shown} {cell.variant.label}".rstrip()))
         except PalprobeError as error:
             failures.append((plan.cell.title, str(error)))
             watcher.end(f"failed: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 from palprobe.errors import UnfinishedError, UsageError
 from palprobe.features.clips import ClipIndex
@@ -14,12 +14,14 @@ from palprobe.files import digest
 from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose
 from palprobe.llm import LLMSource, find_llm
 from palprobe.recipe import Recipe, Trainable
+from palprobe.recipe.sweep import Variant, distinct
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
 from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
 from palprobe.types import Counts, Example, Kind, Split, TaskData
 
+LLM_INDEX = "llms.jsonl"  # beside the features: sha256 of the files of LLMs
 VERSION = 1  # of the training loop and the probe; part of every run's identity
 
 EncoderFeatures = tuple[StoreIdentity, ...]  # one store, or one for each layer that the probe weighs
@@ -120,19 +122,29 @@ class Workspace:
             raise UsageError(f"Encoders {text!r}: @all is one cell for each layer. Name one (@N), or mix: @weighted.")
         return [parse_encoder(text).at(identity.layers[0]).text for identity in self._features_of(text)]
 
-    def chosen(self, encoder: str, integration: str) -> Chosen:
-        """What that integration comes to for each encoder in `A+B`.
+    def chosen(self, encoder: str, integration: str, variant: Variant) -> Chosen:
+        """What that integration comes to for each encoder in `A+B`, under one combination of a sweep.
 
         Raises:
             PalprobeError: names or options that are not there.
         """
-        check_route(self.recipe.integration, self.recipe.single_encoders)
+        section = variant.apply(self.recipe).integration
+        check_route(section, self.recipe.single_encoders)
         kinds = {name: self._features_of(name)[0].kind for name in split_encoders(encoder)}
-        return choose(integration, self.recipe.integration, kinds)
+        return choose(integration, section, kinds)
+
+    def variants(self, encoder: str, integration: str) -> list[Variant]:
+        """The combinations of the recipe's sweep that are cells of their own with this encoder and integration."""
+
+        def identity(variant: Variant) -> dict[str, Any]:
+            recipe = variant.apply(self.recipe)
+            return {"llm": recipe.llm, **_options(self.chosen(encoder, integration, variant), recipe)}
+
+        return distinct(self.recipe, identity)
 
     def llm(self, name: str) -> LLMSource:
         if name not in self._llms:
-            self._llms[name] = find_llm(name)
+            self._llms[name] = find_llm(name, self.places.store / LLM_INDEX)
         return self._llms[name]
 
     def plan(self, cell: Cell) -> Plan:
@@ -144,25 +156,25 @@ class Workspace:
         splits = self.splits(cell.task, cell.fold)
         examples = (*splits.train, *splits.validation, *splits.test)
         keys = self._clip_keys(cell.task, examples)
-        llm, trainable = self.llm(cell.llm), trainable_of(self.recipe)
+        llm = self.llm(cell.llm)
         try:
-            features, chosen = self.features(cell.encoder), self.chosen(cell.encoder, cell.integration)
+            features = self.features(cell.encoder)
+            chosen = self.chosen(cell.encoder, cell.integration, cell.variant)
         except UnfinishedError as error:  # a user's own encoder, of which nothing was extracted
             raise self._not_extracted(cell, "no features") from error
-        cell, recipe = _resolved(cell, chosen, self.recipe)
+        cell, recipe = _resolved(cell, chosen, cell.recipe(self.recipe))
         fields = [[store.fields for store in stores] for stores in features]
         identity = {
             "version": VERSION,
             "features": fields[0] if len(fields) == 1 else fields,
             "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
             "llm": llm.identity,
-            "integration": chosen.identity,
-            "train": recipe.train.model_dump(exclude={"checkpoint_steps"}) | {"trainable": trainable},
+            **_options(chosen, recipe),
             "seed": cell.seed,
             "fold": cell.fold,
         }
-        run = run_of(self.places, identity)
-        return Plan(cell, recipe, self.task(cell.task), splits, keys, features, llm, chosen.choices, trainable, run)
+        task, trainable, run = self.task(cell.task), trainable_of(recipe), run_of(self.places, identity)
+        return Plan(cell, recipe, task, splits, keys, features, llm, chosen.choices, trainable, run)
 
     def sources(self, plan: Plan) -> tuple[FeatureSource, ...]:
         """The cell's features, of each encoder.
@@ -215,6 +227,12 @@ class Workspace:
         new = [example for example in examples if example.id not in known]
         known |= zip((example.id for example in new), self._clips.keys(new), strict=True)
         return known
+
+
+def _options(chosen: Chosen, recipe: Recipe) -> dict[str, Any]:
+    """What of a run's identity a recipe's options decide; the recipe is of that cell alone."""
+    train = recipe.train.model_dump(exclude={"checkpoint_steps"}) | {"trainable": trainable_of(recipe)}
+    return {"integration": chosen.identity, "train": train}
 
 
 def _resolved(cell: Cell, chosen: Chosen, recipe: Recipe) -> tuple[Cell, Recipe]:

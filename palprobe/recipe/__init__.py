@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from palprobe.errors import RecipeError, UsageError
+from palprobe.recipe.yaml12 import parse_yaml
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
 
@@ -133,6 +134,10 @@ class Recipe(Section):
     llm: str = "tiny"
     seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     folds: list[int] | None = Field(None, min_length=1)
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="dotted key: values in its place, every combination a run, see recipe/sweep.py",
+    )
     data: DataSection = DataSection()
     store: StoreSection = StoreSection()
     encoder: EncoderSection = EncoderSection()
@@ -153,36 +158,12 @@ class Recipe(Section):
         return list(dict.fromkeys(name for text in self.encoders for name in split_encoders(text)))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: 1e-4 is a number; no, on and off are text (labels and language codes)."""
-
-
-_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _FLOAT)]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    _FLOAT,
-    re.compile(
-        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
-        r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)
-
-
-def parse_yaml(text: str, *, where: str) -> Any:
-    """YAML 1.2 reading of booleans and floats; one-line errors that name `where`."""
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that there is not, as 2020-13-45
-        raise RecipeError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
-
-
 def load_recipe(
-    source: Path | None = None, *, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    source: Path | None = None,
+    *,
+    settings: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
 ) -> Recipe:
     """The recipe that flags, `--set` lines and a file make together: flag > --set > recipe > default.
 
@@ -190,9 +171,11 @@ def load_recipe(
         source: a YAML file; None for the defaults.
         settings: `key=value` lines with dotted keys, values read as YAML.
         flags: dotted keys of command-line flags; None values were not given.
+        sweep: values of dotted keys, beside and before those that the recipe sweeps over.
 
     Raises:
         RecipeError: no YAML, an unknown key (the nearest is named), or a value out of range (its key is named).
+        UsageError: a setting without value, or a key that is both set and swept over.
     """
     values: dict[str, Any] = {}
     if source is not None:
@@ -200,14 +183,43 @@ def load_recipe(
         if not isinstance(loaded, dict | None):
             raise RecipeError(f"{source} holds {type(loaded).__name__}, not keys and values. recipes/ has examples.")
         values = loaded or {}
+    given = {key for key, value in (flags or {}).items() if value is not None}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r} has no '='. Write --set train.steps=200.")
         _put(values, key.strip(), parse_yaml(value, where=f"--set {key}"))
+        given.add(key.strip())
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, value)
+    if isinstance(swept := values.get("sweep", {}), dict):  # else it is named below
+        values["sweep"] = swept | dict(sweep or {})
+        _check_given_once(values["sweep"], given)
+    return _validated(values, source)
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values of some dotted keys.
+
+    Raises:
+        RecipeError: an unknown key, or a value out of range.
+    """
+    content = recipe.model_dump(exclude_unset=True)
+    for key, value in values.items():
+        _put(content, key, value)
+    return _validated(content, None)
+
+
+def _check_given_once(sweep: Mapping[str, Any], given: set[str]) -> None:
+    if both := sorted(given & sweep.keys()):
+        raise UsageError(
+            f"{both[0]} is set on the command line, and swept over ({sweep[both[0]]}): leave one out. "
+            "--set sweep={} leaves out what the recipe sweeps over."
+        )
+
+
+def _validated(values: Mapping[str, Any], source: Path | None) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -231,12 +243,13 @@ def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """The dotted keys of a recipe, sections among them."""
     keys: list[str] = []
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+            keys += known_keys(field.annotation, f"{prefix}{name}.")
     return keys
 
 
@@ -245,7 +258,7 @@ def _explain(error: ValidationError, source: Path | None) -> str:
     key = ".".join(str(part) for part in first["loc"])
     where = f"{source}: " if source else ""
     if first["type"] == "extra_forbidden":
-        hint = near_miss(key, _known_keys(Recipe))
+        hint = near_miss(key, known_keys(Recipe))
         return f"{where}no recipe key is named {key!r}.{hint} `palprobe validate` prints all keys."
     hint = " Write [a, b]." if first["type"] == "list_type" else ""
     return f"{where}{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.{hint}"
