@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palprobe.errors import PalprobeError, UsageError
@@ -39,6 +41,26 @@ def resolve_device(name: str) -> str:
             f"--device {name}: torch sees no such device here. Use --device cpu, or see `palprobe doctor`."
         )
     return name
+
+
+def machine_name(device: str) -> str:
+    """The GPU, or the processor and the threads that torch uses: seconds of two machines are not to be compared."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """As its maker calls it."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def start(device: str) -> Accelerator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from palprobe import __version__
+from palprobe.distributed import processor_name
 from palprobe.tasks import SYNTHESISED, TASKS
 
 Line = tuple[str, str]
@@ -89,20 +89,11 @@ def _processor() -> Line:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     cores = f"{usable} cores" if quota is None or quota >= usable else f"{quota:g} of {usable} cores by cgroup quota"
-    text = f"{_processor_name()}, {cores}"
+    text = f"{processor_name()}, {cores}"
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if quota is not None and quota < usable and not threads:
         return ("cpu", f"warn: {text}: threads will fight. Set OMP_NUM_THREADS={max(1, int(quota))}.")
     return ("cpu", f"ok: {text}")
-
-
-def _processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def _cpu_quota(root: Path = CGROUPS) -> float | None:

@@ -165,6 +165,7 @@ def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, traini
         "train_seconds": training["train_seconds"],
         "peak_memory_bytes": training["peak_memory_bytes"],
         "peak_memory_method": training["peak_memory_method"],
+        "machine": training.get("machine", ""),  # runs of before do not say
     }
 
 

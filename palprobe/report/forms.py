@@ -13,7 +13,7 @@ from palprobe.files import write_text
 from palprobe.report.leaderboard import Summary, leaderboard, single_rows
 from palprobe.report.markdown import markdown_report
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, Row
+from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
 from palprobe.report.tables import NARROW
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def wide_csv_text(summaries: Iterable[Summary]) -> str:
     """leaderboard_wide.csv: accuracy without a control, a row per encoder and integration, a column per task."""
     index = ["encoder", "layer", "integration", "llm", "trainable", "split", "scoring"]
     frame = as_frame(summary.row for summary in summaries)
-    frame = frame[(frame["metric"] == HEADLINE_METRIC) & (frame["control"] == "none")]
+    frame = frame[(frame["metric"] == HEADLINE_METRIC) & (frame["control"] == NO_CONTROL)]
     wide = frame.pivot(index=index, columns="task", values="score").reset_index()
     rows = ([None if value != value else value for value in row] for row in wide.itertuples(index=False))
     return _csv([list(wide.columns), *rows])

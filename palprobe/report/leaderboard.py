@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
 from palprobe.evaluation.scores import NO_INTERVAL
+from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import ALL, Row, row_of, row_order
 from palprobe.stats import DRAWS, metric_interval
 from palprobe.types import Interval, Prediction, Score
 
+SHOWN, LONGEST = 3, 80  # differing settings in a message, and characters of one
 N = TypeVar("N", int, float)
 Place = TypeVar("Place", int, int | None)
 
@@ -57,7 +59,7 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     rows: list[Row] = []
     summaries: list[Summary] = []
     notes: list[str] = []
-    for _, group in groupby(sorted(results, key=_order), key=_key):
+    for _, group in groupby(sorted(results, key=_order), key=place_of):
         members = list(group)
         _check_distinct(members)
         single = [row for member in members for row in _rows(member)]
@@ -83,14 +85,15 @@ def single_rows(results: Sequence[EvalResult]) -> list[Row]:
     return [row for result in results for row in sorted(_rows(result), key=row_order)]
 
 
-def _key(result: EvalResult) -> tuple[str, ...]:
+def place_of(result: EvalResult) -> tuple[str, ...]:
+    """What the results share that are aggregated, over folds and seeds, to one row."""
     cell = result.cell
     what = (cell.encoder, cell.layer, cell.integration, cell.llm, cell.trainable, cell.task)
     return (*what, result.split, result.scoring, result.control)
 
 
 def _order(result: EvalResult) -> tuple[Any, ...]:
-    return (*_key(result), result.cell.seed, -1 if result.cell.fold is None else result.cell.fold, result.run_id)
+    return (*place_of(result), result.cell.seed, -1 if result.cell.fold is None else result.cell.fold, result.run_id)
 
 
 def _check_distinct(members: Sequence[EvalResult]) -> None:
@@ -99,11 +102,22 @@ def _check_distinct(members: Sequence[EvalResult]) -> None:
         place = (member.cell.fold, member.cell.seed)
         if place in seen:
             raise PalprobeError(
-                f"{seen[place].path} and {member.path} are results for the same encoder, integration, LLM, task, fold "
-                "and seed, trained with other settings. Name one of the two runs instead of the folder of both; "
+                f"{seen[place].path} (there) and {member.path} (here) are results for the same encoder, integration, "
+                f"LLM, task, fold and seed, trained with other settings{_settings(seen[place], member)}. Name one of "
+                "the two runs instead of the folder of both; `palprobe compare --sweep` tells such runs apart, and "
                 "`palprobe eval` prints both as CSV rows."
             )
         seen[place] = member
+
+
+def _settings(one: EvalResult, other: EvalResult) -> str:
+    """': train.steps: 100 there, 200 here', of two runs whose folders are whole."""
+    files = [result.path.parent.parent / "identity.json" for result in (one, other)]
+    if not all(file.is_file() for file in files):
+        return ""
+    lines = differences(*map(read_json, files))
+    told = [line if len(line) <= LONGEST else line.split(":")[0] for line in lines]  # identities of features are long
+    return f": {'; '.join(told[:SHOWN])}{'; …' if len(told) > SHOWN else ''}"
 
 
 def _rows(result: EvalResult) -> list[Row]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from palprobe.report.advice import ADVICE_TITLE, LEGEND, advice_lines
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
-from palprobe.report.tables import Table, integration_lines, legends, part_tables, score_tables, settings_line
+from palprobe.report.tables import Table, legends, part_tables, score_tables, settings_line
 from palprobe.report.text import markdown_text
 
 NO_LIMIT = 1 << 20  # columns: a page scrolls
 CAVEATS = (
     "Intervals are 95%, over test items; items of one recording or speaker are drawn together. With fewer than about "
     "20 such groups they are too narrow.",
-    "Overlapping intervals are no test, and neither are separate ones: compare two rows item by item.",
+    "Overlapping intervals are no test, and neither are separate ones; integrations are tested in pairs, item by item.",
     "A score says what this probe read out of an encoder with this LLM, budget and seed, not all that is in it.",
     "Parameters are the trained ones; the encoder and the frozen part of the LLM are not counted.",
 )
@@ -23,12 +24,14 @@ CAVEATS = (
 def markdown_report(board: Leaderboard, results: Sequence[EvalResult]) -> str:
     """The whole page; the same results give the same bytes."""
     tables = [*score_tables(board), *part_tables(board, NO_LIMIT)]
+    advice = advice_lines(board, results)
     sections = [
         "# palprobe results",
         markdown_text(settings_line(board)),
         *map(_table, tables),
         *map(markdown_text, legends(tables)),
-        _list("LAL beside PLITS", integration_lines(board)),
+        _list(ADVICE_TITLE, advice),
+        LEGEND if advice else "",
         _list("Layers, where they are mixed", layer_lines(results)),
         _list("Not complete", board.notes),
         _list("How to read this", [*CAVEATS, *_memory_methods(results)]),

@@ -63,7 +63,8 @@ class EvalResult:
     citation: str
     versions: Mapping[str, str]
     commit: str | None
-    device: str
+    device: str  # of the evaluation
+    machine: str  # that the run was trained on; "" for a run of before this was written
     prompt: str
     counts: Counts
     cost: Cost
@@ -116,6 +117,7 @@ def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
         cell=cell,
         counts=_record(Counts, content, "counts", path),
         cost=_record(Cost, content, "cost", path),
+        machine=_take({"machine": ""} | content["cost"], "machine", str, f"{path}, cost"),
         layer_weights=_weights(content, cell.encoder, str(path)),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
         versions=_take(content, "versions", dict, str(path)),

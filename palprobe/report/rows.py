@@ -10,6 +10,7 @@ from palprobe.report.results import EvalResult
 from palprobe.types import Score
 
 ALL = "all"  # in the fold or seed column: an aggregate
+NO_CONTROL = "none"  # in the control column: the probe with its own audio
 HEADLINE_METRIC = "accuracy"
 
 

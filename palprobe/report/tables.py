@@ -1,4 +1,4 @@
-"""What people are shown, before it is drawn: a table per task, one of question types, and LAL beside PLITS."""
+"""What people are shown, before it is drawn: a table per task, and one of question types."""
 
 from __future__ import annotations
 
@@ -98,35 +98,6 @@ def settings_line(board: Leaderboard) -> str:
     """The settings that all rows share, on one line."""
     row, varying = board.summaries[0].row, varying_settings(board)
     return ", ".join(f"{name} {getattr(row, name)}" for name in SETTINGS if name not in varying)
-
-
-def integration_lines(board: Leaderboard) -> list[str]:
-    """'lal is below plits by 0.040 on esc10 (logmel)' wherever both were tried, LAL's losses like its wins."""
-    varying = varying_settings(board)
-    pairs: dict[tuple[str, ...], dict[str, Summary]] = {}
-    for summary in headline(board):
-        row = summary.row
-        if row.integration in ("plits", "lal") and row.metric == HEADLINE_METRIC:
-            place = (row.task, row.encoder, *(getattr(row, name) for name in SETTINGS))
-            pairs.setdefault(place, {})[row.integration] = summary
-    lines = []
-    for _, pair in sorted(pairs.items()):
-        if len(pair) == 2:
-            lines.append(_difference(pair["lal"], pair["plits"], varying))
-    return lines
-
-
-def _difference(lal: Summary, plits: Summary, varying: Sequence[str]) -> str:
-    gap = lal.row.score - plits.row.score
-    words = f"is {'above' if gap > 0 else 'below'} plits by {abs(gap):.3f}" if gap else "equals plits"
-    where = ", ".join([lal.row.encoder, *(f"{name} {getattr(lal.row, name)}" for name in varying)])
-    items = f"; other items: n {lal.row.n} and {plits.row.n}" if lal.row.n != plits.row.n else ""
-    return f"lal {words} on {lal.row.task} ({where}){items}: {_claim([lal, plits])}"
-
-
-def _claim(summaries: Iterable[Summary]) -> str:
-    one_seed = any(len(summary.seeds) == 1 for summary in summaries)
-    return "one seed: no claim" if one_seed else "no paired test: no claim"
 
 
 def headline(board: Leaderboard) -> list[Summary]:

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from palprobe.report.advice import ADVICE_TITLE, LEGEND, advice_lines
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
@@ -18,7 +19,6 @@ from palprobe.report.tables import (
     NARROW,
     UNSURE,
     Table,
-    integration_lines,
     legends,
     part_tables,
     score_tables,
@@ -36,7 +36,9 @@ def terminal_report(board: Leaderboard, results: Sequence[EvalResult], width: in
     for table in tables:
         drawn += [_line(table.title, "bold"), _drawn(table), _line(table.caption, "dim"), Text()]
     drawn += [_line(legend, "dim") for legend in legends(tables)]
-    drawn += [_line(f"- {line}") for line in [*integration_lines(board), *layer_lines(results), *board.notes]]
+    if advice := advice_lines(board, results):
+        drawn += [Text(), _line(ADVICE_TITLE, "bold"), *(_line(f"- {line}") for line in advice), _line(LEGEND, "dim")]
+    drawn += [_line(f"- {line}") for line in [*layer_lines(results), *board.notes]]
     return Group(*drawn)
 
 

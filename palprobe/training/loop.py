@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from palprobe.distributed import start
+from palprobe.distributed import machine_name, start
 from palprobe.errors import TrainingError
 from palprobe.files import append_line, digest, read_lines, save_tensors, write_text
 from palprobe.llm.tokenizer import Question
@@ -100,6 +100,7 @@ def train(
         "train_seconds": round(seconds_before + meter.seconds, 3),
         "peak_memory_bytes": meter.peak_bytes,
         "peak_memory_method": meter.method,
+        "machine": machine_name(device),
     }
 
 

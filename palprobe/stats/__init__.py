@@ -71,7 +71,7 @@ def clustered_bootstrap(
     scores = np.asarray(values, dtype=np.float64)  # (E,)
     if not np.isfinite(scores).all():
         raise ScoringError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not finite.")
-    codes, num_groups = _group_codes(groups, scores.size)
+    codes, num_groups = group_codes(groups, scores.size)
     sums = np.stack([np.bincount(codes, scores), np.bincount(codes).astype(np.float64)], axis=1)  # (G, 2)
     resampled = _resampled_sums(sums, draws, seed)  # (draws, 2)
     method = "bootstrap" if num_groups == scores.size else "clustered bootstrap"
@@ -92,7 +92,7 @@ def bootstrap_statistic(
     Raises:
         ScoringError: fewer than two groups.
     """
-    codes, num_groups = _group_codes(groups, len(groups))
+    codes, num_groups = group_codes(groups, len(groups))
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     rng = np.random.default_rng(seed)
     drawn = (rng.integers(num_groups, size=num_groups) for _ in range(draws))
@@ -145,7 +145,7 @@ def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 
         ScoringError: no items, runs over different items, or too few groups.
     """
     METRICS.check(metric)
-    groups = _shared_groups(metric, runs)
+    groups = shared_groups(metric, runs)
     if metric == "accuracy":
         correct = [[prediction.correct for prediction in run] for run in runs]
         return mean_interval(np.mean(correct, axis=0), groups, draws=draws, seed=seed)
@@ -163,7 +163,8 @@ def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 
     )
 
 
-def _shared_groups(metric: str, runs: Runs) -> list[str]:
+def shared_groups(metric: str, runs: Runs) -> list[str]:
+    """The group of each item of runs on the same items in the same order; raises ScoringError where they are not."""
     if not runs or not runs[0]:
         raise ScoringError(f"There are no predictions to compute {metric} of.")
     items = [(prediction.id, prediction.group) for prediction in runs[0]]
@@ -176,7 +177,7 @@ def _shared_groups(metric: str, runs: Runs) -> list[str]:
 
 
 def _macro_f1_interval(runs: Runs, groups: Sequence[str], *, draws: int, seed: int) -> Interval:
-    codes, num_groups = _group_codes(groups, len(runs[0]))
+    codes, num_groups = group_codes(groups, len(runs[0]))
     classes = {label: number for number, label in enumerate(sorted({item.reference for item in runs[0]}))}
     point, resampled = 0.0, np.zeros(draws)
     for run in runs:
@@ -210,7 +211,8 @@ def _f1(counts: Floats) -> Floats:
     return result
 
 
-def _group_codes(groups: Sequence[str], num_items: int) -> tuple[Indices, int]:
+def group_codes(groups: Sequence[str], num_items: int) -> tuple[Indices, int]:
+    """(E,) number of each item's group, and how many groups there are; raises ScoringError for fewer than two."""
     if len(groups) != num_items:
         raise ScoringError(f"Each item needs its group; got {num_items} items and {len(groups)} groups.")
     names, codes = np.unique(np.asarray(groups), return_inverse=True)
