@@ -212,3 +212,14 @@ def test_train_makes_one_run(tones, tmp_path):
     with pytest.raises(UsageError, match=r"sweeps over integration.layers. Add --set sweep=\{\}"):
         palprobe("train", "--recipe", "r.yaml", "--encoder", "logmel", "--task", tones)
     assert "# 9 cells" in palprobe("validate", "r.yaml").stdout  # three folds of plits, and of lal twice
+
+
+def test_pal_is_swept_over_as_the_cell_that_it_is(tones):
+    """Each combination of `pal` with one encoder is the run of lal under the same one, and says both."""
+    asked = ["compare", "--tasks", tones, "--integrations", "pal,lal", "--sweep", "integration.layers=all,from:1"]
+    rows = rows_of(palprobe(*asked, *SMALL, "--format", "json"))
+    for layers in ("all", "from:1"):
+        assert rows[f"pal (= lal) layers={layers}", "tiny", "full"] == rows[f"lal layers={layers}", "tiny", "full"]
+    assert len(list(Path("runs").iterdir())) == 2
+    lines = palprobe(*asked, *SMALL, "--format", "markdown").stdout.splitlines()
+    assert sum("over lal layers=" in line for line in lines) == 1  # two runs, one pair

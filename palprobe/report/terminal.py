@@ -37,13 +37,22 @@ def terminal_report(board: Leaderboard, results: Sequence[EvalResult], width: in
         drawn += [_line(table.title, "bold"), _drawn(table), _line(table.caption, "dim"), Text()]
     drawn += [_line(legend, "dim") for legend in legends(tables)]
     if advice := advice_lines(board, results):
-        drawn += [Text(), _line(ADVICE_TITLE, "bold"), *(_line(f"- {line}") for line in advice), _line(LEGEND, "dim")]
-    drawn += [_line(f"- {line}") for line in [*layer_lines(results), *board.notes]]
-    return Group(*drawn)
+        drawn += [Text(), _line(ADVICE_TITLE, "bold"), _items(advice), _line(LEGEND, "dim")]
+    return Group(*drawn, _items([*layer_lines(results), *board.notes]))
 
 
 def _line(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
+
+
+def _items(lines: Sequence[str]) -> RichTable:
+    """A list, each entry behind a dash and wrapped beside it."""
+    grid = RichTable.grid(padding=(0, 1, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for line in lines:
+        grid.add_row("-", _line(line))
+    return grid
 
 
 def _drawn(table: Table) -> RichTable:
