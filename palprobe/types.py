@@ -47,6 +47,7 @@ class TaskData:
     missing: tuple[str, ...] = ()  # files that the layout lists and the disk lacks
     licence: str = ""
     citation: str = ""
+    metrics: tuple[str, ...] = ("accuracy", "macro_f1", "invalid_rate")  # names in METRICS; the first is the headline
 
     @property
     def folds(self) -> tuple[int, ...]:

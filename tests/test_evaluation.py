@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from palprobe.evaluation.evaluate import evaluate
-from palprobe.evaluation.scores import chance, score_predictions
+from palprobe.evaluation.scores import chance, score_predictions, word_error_counts
 from palprobe.features.extraction import extract
 from palprobe.recipe import load_recipe
 from palprobe.runs import Cell, Places
@@ -43,6 +43,16 @@ def test_scores_by_hand():
 def test_open_questions_have_no_chance():
     """Where there are no choices, no level of chance is claimed."""
     assert chance([example("a", "yes", ())]) is None
+
+
+def test_a_task_is_scored_by_its_own_metrics():
+    """Transcripts get a word error rate over readers and the share of empty answers, and no accuracy or chance."""
+    asked = [Example(str(number), f"reader {number}", Path("x.wav"), "?", ("a b",)) for number in range(3)]
+    answers = [prediction(of, answer) for of, answer in zip(asked, ["a b", "a", "x"], strict=True)]
+    scores = score_predictions(answers, asked, draws=200, metrics=("wer", "invalid_rate"))
+    assert [(score.metric, score.chance) for score in scores] == [("wer", None), ("invalid_rate", None)]
+    assert scores[0].interval.value == pytest.approx((0 + 1 + 2) / 6)
+    assert word_error_counts(answers) == {"substitutions": 1, "deletions": 2, "insertions": 0, "words": 6}
 
 
 @pytest.fixture(scope="module")

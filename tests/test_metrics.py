@@ -1,7 +1,9 @@
+import random
+
 import pytest
 
-from palprobe.errors import UnknownNameError
-from palprobe.metrics import METRICS, accuracy, invalid_rate, macro_f1
+from palprobe.errors import ScoringError, UnknownNameError
+from palprobe.metrics import METRICS, WordErrors, accuracy, invalid_rate, macro_f1, wer, word_errors, words_of
 from palprobe.types import Prediction
 
 
@@ -51,3 +53,61 @@ def test_every_registered_metric_loads_and_stays_in_range():
         assert 0 <= METRICS.load(name)(MIXED) <= 1
     with pytest.raises(UnknownNameError, match="accuracy"):
         METRICS.load("acuracy")
+
+
+def plain_distance(reference: list[str], answer: list[str]) -> int:
+    """Levenshtein's recurrence, as it stands in textbooks."""
+    if not reference or not answer:
+        return len(reference) + len(answer)
+    return min(
+        plain_distance(reference[1:], answer) + 1,
+        plain_distance(reference, answer[1:]) + 1,
+        plain_distance(reference[1:], answer[1:]) + (reference[0] != answer[0]),
+    )
+
+
+TRANSCRIPTS = predictions_of(
+    [
+        ("the cat sat", "The cat, sat!"),  # nothing wrong but signs and capitals
+        ("a dog ran home", "a frog ran"),  # one substitution, one deletion
+        ("no", "oh no no"),  # two insertions
+        ("yes", ""),  # one deletion
+    ]
+)
+
+
+def test_wer_by_hand():
+    """0 + 2 + 2 + 1 errors over 3 + 4 + 1 + 1 words: a rate of the whole set, not a mean of rates."""
+    assert wer(TRANSCRIPTS) == pytest.approx(5 / 9)
+    assert [word_errors(item) for item in TRANSCRIPTS] == [
+        WordErrors(0, 0, 0, 3),
+        WordErrors(1, 1, 0, 4),
+        WordErrors(0, 0, 2, 1),
+        WordErrors(0, 1, 0, 1),
+    ]
+
+
+def test_wer_agrees_with_the_textbook():
+    """On random short texts the errors are the edit distance of a plain recurrence, and the kinds add up to it."""
+    rng = random.Random(0)
+    for _ in range(100):
+        left, right = (" ".join(rng.choices("abc", k=rng.randrange(6))) for _ in range(2))
+        (item,) = predictions_of([(left, right)])
+        found = word_errors(item)
+        assert found.errors == plain_distance(left.split(), right.split())
+        assert found.words == len(left.split())
+
+
+def test_words_are_read_alike_on_both_sides():
+    """Case, punctuation and quotes do not count; apostrophes inside words and marks on letters do."""
+    assert words_of("“He's” -- um, 30% 'done'!") == ["he's", "um", "30", "done"]
+    assert words_of("don’t BOYS'") == ["don't", "boys"]
+    assert words_of("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert words_of("e\u0301te\u0301") == words_of("été") == ["été"]
+    assert words_of(" ?! ") == []
+
+
+def test_a_word_error_rate_without_words_is_refused():
+    """References of no words have no rate."""
+    with pytest.raises(ScoringError, match="hold none"):
+        wer(predictions_of([("?", "a")]))

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import scipy.stats
 from statsmodels.stats.proportion import proportion_confint
 
 from palprobe.errors import ScoringError, UnknownNameError
-from palprobe.metrics import METRICS, macro_f1
+from palprobe.metrics import METRICS, macro_f1, wer
 from palprobe.registry import Part
 from palprobe.stats import (
     accuracy_interval,
@@ -15,6 +16,7 @@ from palprobe.stats import (
     macro_f1_interval,
     mean_interval,
     metric_interval,
+    wer_interval,
     wilson,
 )
 from palprobe.types import Prediction
@@ -181,3 +183,34 @@ def test_what_cannot_be_computed_is_an_error(compute, message):
     """No interval from nothing, from one group, or from items that do not match."""
     with pytest.raises(ScoringError, match=message):
         compute()
+
+
+def transcripts(seed: int) -> list[Prediction]:
+    """Random short texts of twelve readers with one to four utterances each."""
+    rng = np.random.default_rng(seed)
+    words = ["ant", "bee", "cow"]
+    items = []
+    for reader in range(12):
+        for _ in range(1 + reader % 4):
+            reference, answer = (" ".join(rng.choice(words, size=rng.integers(1, 7))) for _ in range(2))
+            items.append(item(len(items), f"reader {reader}", reference, answer))
+    return items
+
+
+def test_wer_interval_is_that_of_the_rate_of_each_draw():
+    """Drawing readers and dividing sums of errors by sums of words equals computing the rate of every resample."""
+    items = transcripts(0)
+    groups = [entry.group for entry in items]
+    slow = bootstrap_statistic(lambda indices: wer([items[i] for i in indices]), groups, draws=100, seed=3)
+    fast = wer_interval(items, 100, seed=3)
+    assert [fast.value, fast.low, fast.high] == pytest.approx([slow.value, slow.low, slow.high], abs=1e-12)
+    assert fast.method == "clustered bootstrap" and fast.low < fast.value < fast.high
+
+
+def test_wer_of_several_runs_is_their_mean():
+    """Two seeds over the same utterances: the mean of their rates; and a set without words has no rate."""
+    first = transcripts(1)
+    second = [replace(entry, prediction=entry.reference) for entry in first]
+    assert metric_interval("wer", [first, second], draws=100).value == pytest.approx(wer(first) / 2)
+    with pytest.raises(ScoringError, match="hold none"):
+        wer_interval([item(0, "a", "!", "x"), item(1, "b", "?", "y")])

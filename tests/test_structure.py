@@ -48,6 +48,7 @@ HOMES = {
     "safetensors": {"files", "encoders", "features"},  # features and encoders read headers only
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "jiwer": {"metrics"},
     "pandas": {"report"},
     "typer": {"cli"},
     "rich": {"cli", "report"},

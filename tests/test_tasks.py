@@ -53,7 +53,19 @@ def write_fsdd(folder: Path) -> None:
         write_wav(folder / "recordings" / f"{name}.wav")
 
 
-MINIATURES = {"esc50": write_esc50, "esc10": write_esc50, "fsdd": write_fsdd, "diagnostics": None}
+def write_librispeech(folder: Path) -> None:
+    for subset, reader in (("train-clean-100", "14"), ("train-clean-100", "27"), ("test-clean", "61")):
+        write_wav(folder / subset / reader / "7" / f"{reader}-7-0000.flac")
+    (folder / "SPEAKERS.TXT").write_text("14 | F | x\n27 | M | x\n61 | M | x\n")
+
+
+MINIATURES = {
+    "esc50": write_esc50,
+    "esc10": write_esc50,
+    "fsdd": write_fsdd,
+    "librispeech": write_librispeech,
+    "diagnostics": None,
+}
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ from palprobe import scoring
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, UsageError
 from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
-from palprobe.evaluation.scores import score_predictions
+from palprobe.evaluation.scores import score_predictions, word_error_counts
 from palprobe.features.source import FeatureSource
 from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
+from palprobe.metrics import NORMALISER
 from palprobe.recipe import ScoringSection
 from palprobe.registry import near_miss
 from palprobe.specs import parse_encoder, split_encoders
@@ -33,7 +34,7 @@ READING = {
     "likelihood": {"normaliser": "none", "decoding": "none: log likelihood of every choice, its end included"},
     "generation": {"normaliser": "trim and ignore case", "decoding": "greedy, to the first newline"},
 }
-RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr")
+RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
 
 
 def evaluate(
@@ -70,7 +71,7 @@ def evaluate(
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     predictions = predict(probe, sources, usable, section)
-    scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws)
+    scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws, metrics=plan.task.metrics)
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
     result = _result(plan, sources, usable, scores) | {
@@ -80,6 +81,7 @@ def evaluate(
         "control": control_of(dropped),
         "layer_weights": layer_weights(plan, probe),
         **READING[section.method],
+        **_transcription(plan, predictions),
         "device": device,
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
@@ -150,6 +152,13 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
         "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
         "scores": [_score(score) for score in scores],
     }
+
+
+def _transcription(plan: Plan, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """The counts behind a word error rate, and how both texts were read for them; nothing for other tasks."""
+    if "wer" not in plan.task.metrics:
+        return {}
+    return {"word_errors": word_error_counts(predictions), "word_normaliser": NORMALISER}
 
 
 def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from statistics import fmean
 
-from palprobe.metrics import METRICS
-from palprobe.stats import accuracy_interval, macro_f1_interval
-from palprobe.types import Example, Interval, Prediction, Score
+from palprobe.metrics import METRICS, word_errors
+from palprobe.stats import accuracy_interval, macro_f1_interval, wer_interval
+from palprobe.types import Example, Interval, Prediction, Score, TaskData
 
 NO_INTERVAL = "none"  # method of a score that no interval was computed for
 
 INTERVALS: dict[str, Callable[[Sequence[Prediction], int], Interval]] = {
     "accuracy": accuracy_interval,
     "macro_f1": macro_f1_interval,
+    "wer": wer_interval,
 }
 
 
 def score_predictions(
-    predictions: Sequence[Prediction], examples: Sequence[Example], *, draws: int
+    predictions: Sequence[Prediction],
+    examples: Sequence[Example],
+    *,
+    draws: int,
+    metrics: Sequence[str] = TaskData.metrics,
 ) -> tuple[Score, ...]:
-    """Every metric of the whole task and of each part.
+    """The task's metrics, of the whole and of each part.
 
     Args:
         predictions: one for each example, in the same order.
         examples: what was asked; their choices give the level of chance.
         draws: of the bootstrap.
+        metrics: names in `METRICS`; those of the task.
     """
     parts: list[str | None] = [None, *sorted({example.part for example in examples if example.part is not None})]
     scores: list[Score] = []
@@ -33,8 +40,14 @@ def score_predictions(
         among = [number for number, example in enumerate(examples) if part in (None, example.part)]
         chosen = [predictions[number] for number in among]
         level = chance([examples[number] for number in among])
-        scores += [_score(metric, part, chosen, level, draws) for metric in METRICS.parts]
+        scores += [_score(metric, part, chosen, level, draws) for metric in metrics]
     return tuple(scores)
+
+
+def word_error_counts(predictions: Sequence[Prediction]) -> dict[str, int]:
+    """What a word error rate is made of: each kind of error, and the words of the references."""
+    counts = [asdict(word_errors(prediction)) for prediction in predictions]
+    return {name: sum(count[name] for count in counts) for name in counts[0]}
 
 
 def chance(examples: Sequence[Example]) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from palprobe.files import write_text
-from palprobe.report.leaderboard import Summary, leaderboard, single_rows
+from palprobe.report.leaderboard import Summary, headlines, leaderboard, single_rows
 from palprobe.report.markdown import markdown_report
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
@@ -92,13 +92,22 @@ def csv_text(rows: Iterable[Row], *, header: bool = True) -> str:
 
 
 def wide_csv_text(summaries: Iterable[Summary]) -> str:
-    """leaderboard_wide.csv: accuracy without a control, a row per encoder and integration, a column per task."""
+    """leaderboard_wide.csv: the headline without a control, a row per encoder and integration, a column per task.
+
+    The headline is accuracy; where a task is not scored by it, the column's name ends in the metric.
+    """
     index = ["encoder", "layer", "integration", "llm", "trainable", "split", "scoring"]
-    frame = as_frame(summary.row for summary in summaries)
-    frame = frame[(frame["metric"] == HEADLINE_METRIC) & (frame["control"] == NO_CONTROL)]
+    rows = [row for row in (summary.row for summary in headlines(summaries)) if row.control == NO_CONTROL]
+    frame = as_frame(rows)
+    frame["task"] = [_column(row) for row in rows]
     wide = frame.pivot(index=index, columns="task", values="score").reset_index()
-    rows = ([None if value != value else value for value in row] for row in wide.itertuples(index=False))
-    return _csv([list(wide.columns), *rows])
+    lines = ([None if value != value else value for value in row] for row in wide.itertuples(index=False))
+    return _csv([list(wide.columns), *lines])
+
+
+def _column(row: Row) -> str:
+    name = row.columns()["task"]
+    return name if row.metric == HEADLINE_METRIC else f"{name} {row.metric}"
 
 
 def _csv(rows: Iterable[Sequence[Any]]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
@@ -14,7 +15,7 @@ from palprobe.evaluation.scores import NO_INTERVAL
 from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import ALL, Row, row_of, row_order
+from palprobe.report.rows import ALL, Row, headline_metric, row_of, row_order
 from palprobe.stats import DRAWS, metric_interval
 from palprobe.types import Interval, Prediction, Score
 
@@ -78,6 +79,15 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
         tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def headlines(summaries: Iterable[Summary]) -> list[Summary]:
+    """Those in the one metric that stands for their task, of the whole task and of each part."""
+    listed, metrics = list(summaries), defaultdict[str, set[str]](set)
+    for summary in listed:
+        metrics[summary.row.task].add(summary.row.metric)
+    chosen = {task: headline_metric(names) for task, names in metrics.items()}
+    return [summary for summary in listed if summary.row.metric == chosen[summary.row.task]]
 
 
 def single_rows(results: Sequence[EvalResult]) -> list[Row]:

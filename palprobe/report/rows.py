@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from palprobe.metrics import METRICS
 from palprobe.report.results import EvalResult
 from palprobe.types import Score
 
 ALL = "all"  # in the fold or seed column: an aggregate
 NO_CONTROL = "none"  # in the control column: the probe with its own audio
-HEADLINE_METRIC = "accuracy"
+HEADLINE_METRIC = "accuracy"  # the headline that needs no word beside it
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ def row_of(result: EvalResult, score: Score, fold: int | str | None, seed: int |
         peak_memory_bytes=cost.peak_memory_bytes,
         run_id=result.run_id,
     )
+
+
+def headline_metric(names: Collection[str]) -> str:
+    """The metric to show of those that a task has: the first in the order of METRICS; unknown ones come last."""
+    order = {name: number for number, name in enumerate(METRICS.parts)}
+    return min(names, key=lambda name: (order.get(name, len(order)), name))
 
 
 def _finite(value: float) -> float | None:

@@ -8,8 +8,9 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
-from palprobe.report.leaderboard import Leaderboard, Summary
-from palprobe.report.rows import HEADLINE_METRIC, Row
+from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.report.leaderboard import Leaderboard, Summary, headlines
+from palprobe.report.rows import Row
 from palprobe.report.text import (
     UNKNOWN,
     count_text,
@@ -58,7 +59,8 @@ def score_tables(board: Leaderboard) -> list[Table]:
             (*_names(row, varying), _score(row), *(item[head] for head in differ), *_costs(row))
             for row, item in zip(rows, items, strict=True)
         )
-        caption = f"{_seeds_caption(summaries)} {_rates_caption(rows)}"
+        lower = " Lower is better." if rows[0].metric in LOWER_IS_BETTER else ""
+        caption = f"{_seeds_caption(summaries)} {_rates_caption(rows)}{lower}"
         tables.append(Table(title, _name_heads(varying), heads, cells, caption))
     return tables
 
@@ -70,7 +72,7 @@ def part_tables(board: Leaderboard, width: int = NARROW) -> list[Table]:
         board: from `leaderboard`.
         width: columns of the terminal; types that do not fit go into a further table.
     """
-    parts = [s for s in board.summaries if s.row.part is not None and s.row.metric == HEADLINE_METRIC]
+    parts = [summary for summary in headlines(board.summaries) if summary.row.part is not None]
     varying = varying_settings(board)
     heads = _name_heads(varying)
     tables = []
@@ -83,7 +85,8 @@ def part_tables(board: Leaderboard, width: int = NARROW) -> list[Table]:
             rows = [(*names, *(_marked(found.get(part)) for part in columns)) for names, found in by_names.items()]
             chances = (_shared_chance(found.get(part) for found in by_names.values()) for part in columns)
             rows.append(("chance", *[""] * (len(heads) - 1), *chances))
-            title = f"{task}, {HEADLINE_METRIC} by question type" + (" (continued)" if columns[0] != types[0] else "")
+            continued = " (continued)" if columns[0] != types[0] else ""
+            title = f"{task}, {summaries[0].row.metric} by question type{continued}"
             tables.append(Table(title, heads, tuple(columns), tuple(rows), _seeds_caption(summaries), marked=True))
     return tables
 
@@ -101,13 +104,8 @@ def settings_line(board: Leaderboard) -> str:
 
 
 def headline(board: Leaderboard) -> list[Summary]:
-    """The whole-task rows to show: accuracy, or where a task has none, its first metric by name."""
-    whole = [summary for summary in board.summaries if summary.row.part is None]
-    metrics: dict[str, set[str]] = {}
-    for summary in whole:
-        metrics.setdefault(summary.row.task, set()).add(summary.row.metric)
-    chosen = {task: HEADLINE_METRIC if HEADLINE_METRIC in names else min(names) for task, names in metrics.items()}
-    return [summary for summary in whole if summary.row.metric == chosen[summary.row.task]]
+    """The whole-task rows to show: accuracy, or where a task has none, the first metric that it has."""
+    return [summary for summary in headlines(board.summaries) if summary.row.part is None]
 
 
 def varying_settings(board: Leaderboard) -> tuple[str, ...]:

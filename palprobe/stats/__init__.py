@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palprobe.errors import ScoringError
-from palprobe.metrics import METRICS, answered_class
+from palprobe.metrics import METRICS, answered_class, word_errors
 from palprobe.types import Interval, Prediction
 
 LEVEL = 0.95
@@ -130,6 +130,11 @@ def macro_f1_interval(predictions: Sequence[Prediction], draws: int = DRAWS, see
     return metric_interval("macro_f1", [predictions], draws=draws, seed=seed)
 
 
+def wer_interval(predictions: Sequence[Prediction], draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Word error rate of the whole set with a bootstrap interval, clustered where items share groups."""
+    return metric_interval("wer", [predictions], draws=draws, seed=seed)
+
+
 def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Any registered metric with its interval, averaged over runs on the same items.
 
@@ -154,6 +159,8 @@ def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 
         return mean_interval(np.mean(invalid, axis=0), groups, draws=draws, seed=seed)
     if metric == "macro_f1":
         return _macro_f1_interval(runs, groups, draws=draws, seed=seed)
+    if metric == "wer":
+        return _wer_interval(runs, groups, draws=draws, seed=seed)
     function = METRICS.load(metric)
     return bootstrap_statistic(
         lambda indices: float(np.mean([function([run[index] for index in indices]) for run in runs])),
@@ -195,6 +202,20 @@ def _macro_f1_interval(runs: Runs, groups: Sequence[str], *, draws: int, seed: i
         return _wilson_over_groups(point, num_groups)
     method = "bootstrap" if num_groups == len(groups) else "clustered bootstrap"
     return _percentile(point, resampled, method)
+
+
+def _wer_interval(runs: Runs, groups: Sequence[str], *, draws: int, seed: int) -> Interval:
+    """A ratio of sums in every draw: long utterances count for more, in the interval as in the rate itself."""
+    codes, num_groups = group_codes(groups, len(runs[0]))
+    counts = [[word_errors(item) for item in run] for run in runs]
+    errors = np.mean([[found.errors for found in run] for run in counts], axis=0)  # (E,)
+    words = np.array([found.words for found in counts[0]], dtype=np.float64)  # alike in all runs
+    if not words.any():
+        raise ScoringError("A word error rate needs words, and the references here hold none.")
+    sums: Floats = np.stack([np.bincount(codes, errors), np.bincount(codes, words)], axis=1)  # (G, 2)
+    resampled = _resampled_sums(sums, draws, seed)  # (draws, 2)
+    method = "bootstrap" if num_groups == len(groups) else "clustered bootstrap"
+    return _percentile(float(errors.sum() / words.sum()), resampled[:, 0] / np.maximum(resampled[:, 1], 1), method)
 
 
 def _wilson_over_groups(value: float, num_groups: int) -> Interval:

@@ -17,6 +17,9 @@ TASKS = Registry(
         "esc10": Part("palprobe.tasks.esc50:load_esc10", "10 environmental sounds, 5 folds (a part of ESC-50)"),
         "esc50": Part("palprobe.tasks.esc50:load_esc50", "50 environmental sounds, 5 folds"),
         "fsdd": Part("palprobe.tasks.fsdd:load_fsdd", "spoken digits; variants digit (default) and speaker"),
+        "librispeech": Part(
+            "palprobe.tasks.librispeech:load_librispeech", "read English; variants sex (default) and asr, scored by WER"
+        ),
     },
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
