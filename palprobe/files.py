@@ -174,6 +174,21 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise PalprobeError(f"{path} is damaged: {error}. Delete {path.parent} and train again.") from error
 
 
+def load_metadata(path: Path) -> dict[str, str]:
+    """What stands beside the tensors of a safetensors file, which are not read.
+
+    Raises:
+        PalprobeError: the file is cut, or is no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise PalprobeError(f"{path} is damaged: {error}. Delete it and run the command again.") from error
+
+
 def differences(found: Any, expected: Any, path: str = "") -> list[str]:
     """Where two JSON values differ, a line a field: 'layer: 6 there, last here'."""
     if isinstance(found, Mapping) and isinstance(expected, Mapping):

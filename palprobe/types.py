@@ -118,6 +118,7 @@ class AudioContext:
     memory_mask: Tensor | None = None  # (B, N) bool
     memory_positions: Literal["before", "none"] = "before"
     blocks: Mapping[int, Block] = field(default_factory=dict)  # layer -> run before that layer
+    prefix_stretch: int | None = None  # rows of the prefix that tell of one stretch of the clip; None: a time step's
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ No library model, no batch, no cache, no mask: one token, one head and one layer
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,3 +111,21 @@ class ReferenceLlama:
         gate = self.layer_weight(layer, "mlp.gate_proj") @ normed
         up = self.layer_weight(layer, "mlp.up_proj") @ normed
         return row + self.layer_weight(layer, "mlp.down_proj") @ (gate / (1 + np.exp(-gate)) * up)
+
+
+class WatchedLlama(ReferenceLlama):
+    """The same in plain loops, which also notes what each row gives to each column, averaged over heads."""
+
+    def attention(self, ids: list[int], **audio: Any) -> list[list[Array]]:
+        """For each layer and row, its weights over the columns up to its own: memory, prefix, text."""
+        self.seen: list[list[Array]] = [[] for _ in range(self.num_layers)]
+        self.logits(ids, **audio)
+        return self.seen
+
+    def attend(self, layer: int, queries: list[Array], keys: list[list[Array]], values: list[list[Array]]) -> Array:
+        heads = []
+        for head, query in enumerate(queries):
+            shared = head // (self.heads // self.kv_heads)
+            heads.append(softmax(np.array([query @ key[shared] for key in keys]) / np.sqrt(self.size)))
+        self.seen[layer].append(np.mean(heads, axis=0))
+        return super().attend(layer, queries, keys, values)

@@ -174,15 +174,14 @@ def test_options_are_the_agreed_ones():
     }
     shared = ["--recipe", "--set", "--device", "--store", "--data-root"]
     table = ["--format", "--header"]
+    read = ["--set", "--device", "--store", "--data-root"]
     grid = ["--encoders", "--integrations", "--tasks", "--llm", "--seeds", "--folds", "--limit", "--plan", "--out"]
     cell = ["--encoder", "--task", "--llm", "--integration", "--seed", "--fold"]
     assert found == {
         "compare": sorted([*shared, *table, *grid, "--sweep", "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
         "train": sorted([*shared, *cell, "--runs", "--allow-missing"]),
-        "eval": sorted(
-            ["run", "--split", "--scoring", "--drop", "--set", "--device", "--store", "--data-root", *table]
-        ),
+        "eval": sorted([*read, "run", "--split", "--scoring", "--drop", "--attention", *table]),
         "report": sorted(["results", "--out", *table]),
         "list": ["--format", "kind"],
         "validate": sorted([*shared, "source"]),

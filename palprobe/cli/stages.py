@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from palprobe.cli import options
 from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
 from palprobe.errors import PalprobeError, UsageError
+
+if TYPE_CHECKING:
+    from palprobe.types import Split
 
 
 def extract(
@@ -105,6 +108,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     scoring: Annotated[str | None, typer.Option(help="likelihood or generation.")] = None,
     drop: Annotated[str | None, typer.Option(help="Encoders of A+B that the LLM is not shown.")] = None,
+    attention: Annotated[bool, typer.Option("--attention", help="Store where attention goes, and plot it.")] = False,
     format_: Format = None,
     header: Header = True,
     store: Store = Path("features"),
@@ -117,8 +121,11 @@ def evaluate(
     Example: palprobe eval runs/* --no-header >> board.csv
     """
     from palprobe.cli.output import end_with, print_results
+    from palprobe.cli.progress import say
+    from palprobe.evaluation.attention import add_attention
     from palprobe.evaluation.evaluate import check_dropped
     from palprobe.evaluation.evaluate import evaluate as evaluate_run
+    from palprobe.report.attention import draw_attention
     from palprobe.report.results import read_result
     from palprobe.training.reopen import reopen
 
@@ -133,9 +140,10 @@ def evaluate(
             places = options.places_from(store=store, runs=folder.resolve().parent, data_root=data_root, device=device)
             workspace, plan = reopen(folder, places, settings)
             dropped = check_dropped(plan, options.names(drop) or [])
-            results.append(
-                read_result(evaluate_run(workspace, plan, split, workspace.recipe.scoring, dropped=dropped))  # type: ignore[arg-type]
-            )
+            asked = (workspace, plan, cast("Split", split), workspace.recipe.scoring)
+            results.append(read_result(evaluate_run(*asked, dropped=dropped)))
+            if attention:
+                say(f"attention: {draw_attention(add_attention(*asked, dropped=dropped))}")
         except PalprobeError as error:
             if len(run) == 1 or isinstance(error, UsageError):
                 raise

@@ -7,6 +7,7 @@ network. Both are added through tanh gates that start at zero, so that training 
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,15 @@ class GatedBlock(nn.Module):
         updated: Tensor = hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden)
         return updated
 
+    def weights(self, hidden: Tensor, *, audio: Tensor, audio_mask: Tensor) -> Tensor:
+        """(B, L, N): how much of each row's attention goes to each audio token, averaged over the heads."""
+        query = self._heads(self.query(self.norm(hidden)))
+        key = self._heads(self.key_value(self.audio_norm(audio)).chunk(2, dim=-1)[0])
+        logits = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5  # (B, heads, L, N)
+        logits = logits.masked_fill(~audio_mask[:, None, None], -torch.inf)
+        averaged: Tensor = logits.softmax(-1).mean(1)
+        return averaged
+
     def _heads(self, rows: Tensor) -> Tensor:
         """(B, n, H) → (B, heads, n, H / heads)."""
         return rows.view(*rows.shape[:2], self.num_heads, -1).transpose(1, 2)
@@ -80,6 +90,11 @@ class Flamingo(nn.Module):
         return AudioContext(
             blocks={int(layer): partial(block, audio=audio, audio_mask=mask) for layer, block in self.blocks.items()}
         )
+
+    def gates(self) -> dict[int, float]:
+        """Layer → how much of its block's attention is added: tanh of the gate, 0 as training begins."""
+        blocks = {int(layer): cast(GatedBlock, block) for layer, block in self.blocks.items()}
+        return {layer: block.attention_gate.detach().tanh().item() for layer, block in blocks.items()}
 
     def num_tokens(self, num_features: int) -> int:
         return num_features

@@ -41,6 +41,7 @@ class PalSummary(nn.Module):
             prefix=prefix,
             prefix_mask=mask.new_ones(prefix.shape[:2]),
             prefix_sees_memory=self.sees_memory,
+            prefix_stretch=1,
             memory=full.memory,
             memory_mask=full.memory_mask,
             memory_positions=full.memory_positions,

@@ -33,7 +33,7 @@ class Plits(nn.Module):
         """(B, T, D) features and their (B, T) mask → a prefix of N = `num_tokens(T)` rows."""
         if isinstance(self.connector, QFormer):
             prefix, prefix_mask = self.connector(features, mask)
-            return AudioContext(prefix=prefix, prefix_mask=prefix_mask)
+            return AudioContext(prefix=prefix, prefix_mask=prefix_mask, prefix_stretch=len(self.connector.queries))
         return AudioContext(prefix=self.connector(features), prefix_mask=mask)
 
     def num_tokens(self, num_features: int) -> int:
