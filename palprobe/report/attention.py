@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROWS = {"last": "last row of the prompt", "prompt": "mean of the prompt's rows"}
 STYLES = {"last": "-", "prompt": "--"}
-INCHES, DOTS_PER_INCH = (13.0, 3.8), 110
+INCHES, DOTS_PER_INCH = (13.0, 4.0), 110
 
 
 def draw_attention(path: Path) -> Path:
@@ -47,6 +47,8 @@ def attention_figure(path: Path) -> Figure:
     for axis, rows in zip(axes, ROWS, strict=False):
         _heat(axis, torch.stack([_mean(tensors[f"{rows}.{source}"]) for source in sources]).sum(0), ROWS[rows])
     _lines(axes[2], tensors, sources)
+    axes[2].set_ylim(axes[0].get_ylim())
+    figure.legend(loc="outside lower center", ncols=4, fontsize="small")
     axes[0].set_ylabel("layer of the LLM")
     items = len(json.loads(about["ids"]))
     figure.suptitle(f"Attention from text to audio: {visible(about['title'])}, {items} items", fontsize="medium")
@@ -79,7 +81,7 @@ def _lines(axis: Axes, tensors: Mapping[str, Tensor], sources: list[str]) -> Non
         colour = f"C{number}"
         if source.startswith(BLOCKS):
             gates = tensors[source.replace(BLOCKS, "gate")].float()
-            axis.plot(gates, range(len(gates)), color=colour, marker="o", label=f"gate of {source}")
+            axis.plot(gates, range(len(gates)), color=colour, marker="o", label=f"attention gate of {source}")
             continue
         for rows, words in ROWS.items():
             sums = _mean(tensors[f"{rows}.{source}"]).sum(-1)
@@ -92,7 +94,7 @@ def _lines(axis: Axes, tensors: Mapping[str, Tensor], sources: list[str]) -> Non
         axis.set_xlim(0, 1)
         axis.set(title="share that goes to audio", xlabel="attention to all of the clip")
     else:
-        axis.set(title="blocks of their own: all goes to audio", xlabel="gate (tanh)")
+        axis.set(title="gates of the blocks", xlabel="tanh of the gate")
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize="x-small")
