@@ -10,6 +10,7 @@ from test_readout import every_column
 from palprobe.evaluation.attended import BINS, into_bins, read_attention
 from palprobe.features.pooling import Pooling
 from palprobe.integrations import build_integration, resolve_section
+from palprobe.llm.adapters import make_trainable
 from palprobe.llm.readout import reading
 from palprobe.recipe import IntegrationSection
 from palprobe.training.probe import Branch, Probe
@@ -190,3 +191,13 @@ def test_flamingo_blocks_by_hand():
     ]
     np.testing.assert_allclose(found["last.blocks"][0, 0], by_bin(np.mean(weights, axis=0)), atol=1e-6)
     assert flamingo.gates()[0] == pytest.approx(float(np.tanh(block.attention_gate.item())))
+
+
+def test_adapters_of_the_llm_change_no_reading_before_they_learn():
+    """LoRA begins as nothing: the same attention through the wrapped model, in every layer."""
+    probe = probe_of("lal")
+    before = read(probe)
+    make_trainable(probe.llm, "lora", lora_rank=2, seed=0)
+    after = read(probe.double().eval())
+    for key, values in before.items():
+        np.testing.assert_allclose(after[key], values, atol=1e-6, err_msg=key)
