@@ -5,12 +5,20 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from palprobe.errors import WeightsError
+from palprobe.evaluation.evaluate import evaluate
+from palprobe.features.extraction import extract
 from palprobe.llm import find_llm, load_tokenizer, template_fields
 from palprobe.llm.preview import preview
 from palprobe.llm.tokenizer import PretrainedTokenizer, encode_answer, encode_prompt
+from palprobe.recipe import load_recipe
+from palprobe.runs import Cell, Places
+from palprobe.specs import parse_encoder
+from palprobe.training.loop import train
+from palprobe.training.train_cell import train_cell
+from palprobe.training.workspace import Workspace
 from palprobe.types import Example
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
@@ -116,3 +124,30 @@ def test_the_template_is_part_of_a_chat_runs_identity_alone(tmp_path):
     one, two = (template_fields(source, "chat") for source in sources)
     assert one["prompt"]["template"] == "chat"
     assert one != two
+
+
+def test_a_chat_llm_is_trained_and_scored_in_its_template(tones, tmp_path, monkeypatch):
+    """Training reads the templated prompt, answers end with the turn, and run and result say so."""
+    config = LlamaConfig(
+        vocab_size=len(IDS), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    LlamaForCausalLM(config).save_pretrained(tokenizer_folder(tmp_path / "chatty", CHATML))
+    settings = ["prompt.template=chat", "train.steps=1", "train.batch_size=2", "train.trainable=connector"]
+    settings += ["scoring.method=generation", "scoring.beams=2", "scoring.max_new_tokens=3"]
+    recipe = load_recipe(settings=settings, flags={"tasks": [str(tones)], "llm": str(tmp_path / "chatty")})
+    workspace = Workspace(recipe, Places())
+    extract([parse_encoder("logmel")], workspace.task(str(tones)).examples, recipe, Path("features"))
+    seen = []
+
+    def spy(probe, data, *args, **kwargs):
+        seen.extend(data.questions)
+        return train(probe, data, *args, **kwargs)
+
+    monkeypatch.setattr("palprobe.training.train_cell.train", spy)
+    plan = workspace.plan(Cell("logmel", "lal", recipe.llm, str(tones), 0, 0))
+    train_cell(workspace, plan, lambda _: None)
+    assert seen[0].prompt[: len(ids_of("<|im_start|>", "user\n"))] == ids_of("<|im_start|>", "user\n")
+    assert seen[0].answer[-1] == IDS["<|im_end|>"]
+    assert plan.run.identity["prompt"]["template"] == "chat"
+    result = json.loads((evaluate(workspace, plan, "validation", recipe.scoring) / "result.json").read_text())
+    assert (result["template"], result["identity"]["beams"]) == ("chat", 2)

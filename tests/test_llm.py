@@ -220,3 +220,13 @@ def test_more_than_the_model_has_positions_for_is_refused():
     assert len(llm.generate(text_of("be"), shown("lal", [fits]), max_new_tokens=3)[0]) == 3
     with pytest.raises(PalprobeError, match=r"take 17 \(12 of audio, 5 of prompt"):
         llm.generate(text_of("be"), shown("lal", [fits]), max_new_tokens=4)
+
+
+def test_longrope_reads_as_far_as_it_rotates_alike():
+    """Phi-3's long variants change all angles beyond their first length, so that is the limit."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    llm = small_llm("phi3", rope_parameters=rope, original_max_position_embeddings=16)
+    assert llm.model.config.max_position_embeddings == 256
+    logits_of(llm, text_of("beep"), shown("lal", [random_audio(12, HIDDEN)]))
+    with pytest.raises(PalprobeError, match="has 16 positions"):
+        logits_of(llm, text_of("beep"), shown("lal", [random_audio(13, HIDDEN)]))

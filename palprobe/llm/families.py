@@ -16,7 +16,7 @@ SERVED = {
     "qwen3": "Qwen3",
     "mistral": "Mistral",
     "gemma2": "Gemma 2",
-    "gemma3": "Gemma 3 with a vision tower, of which the text part is taken",
+    "gemma3": "Gemma 3 that sees (its text part)",
     "gemma3_text": "Gemma 3",
     "smollm3": "SmolLM3",
     "olmo": "OLMo",

@@ -72,7 +72,7 @@ class LanguageModel(nn.Module):
             getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         )
         self._windows = find_windows(config)
-        self.max_positions: int | None = getattr(config, "max_position_embeddings", None)
+        self.max_positions = _max_positions(config)
         with torch.no_grad():
             weight = model.get_input_embeddings().weight
             sample = model.get_input_embeddings()(torch.arange(min(4096, weight.shape[0]), device=weight.device))
@@ -255,6 +255,18 @@ class LanguageModel(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _max_positions(config: Any) -> int | None:
+    """How many positions the model reads; with longrope, at most those up to which all are rotated alike.
+
+    Beyond, text would be rotated by other angles than the audio that was rotated before it.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        return int(rope.get("original_max_position_embeddings") or config.original_max_position_embeddings)
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    return found
 
 
 def _count(real: Tensor, start: Tensor) -> Tensor:
