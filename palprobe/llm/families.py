@@ -29,7 +29,7 @@ SERVED = {
 }
 
 NO_ATTENTION = "it has no attention, which is where LAL shows audio"
-SOME_ATTENTION = "some of its layers are recurrent, and padding would change what they read"
+SOME_ATTENTION = "it is recurrent in part, and padding would change what it reads"
 OWN_ATTENTION = "it computes attention itself, where palprobe cannot show it audio"
 SINKS = "its attention has sinks, which palprobe's attention would leave out"
 CHUNKS = "it attends in chunks, for which palprobe has no mask"
@@ -46,13 +46,9 @@ REFUSED = {
     "zamba": SOME_ATTENTION,
     "zamba2": SOME_ATTENTION,
     "falcon_h1": SOME_ATTENTION,
-    "granitemoehybrid": SOME_ATTENTION,
     "nemotron_h": SOME_ATTENTION,
     "qwen3_next": SOME_ATTENTION,
-    "lfm2": SOME_ATTENTION,
     "gpt_neo": OWN_ATTENTION,
-    "gptj": OWN_ATTENTION,
-    "codegen": OWN_ATTENTION,
     "bloom": OWN_ATTENTION,
     "falcon": OWN_ATTENTION,
     "mpt": OWN_ATTENTION,
