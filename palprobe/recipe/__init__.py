@@ -129,7 +129,7 @@ class PromptSection(Section):
 class ScoringSection(Section):
     method: Literal["likelihood", "generation"] = "likelihood"
     max_new_tokens: int = Field(24, ge=1)
-    beams: int = Field(1, ge=1, le=64, description="of generation; 1 is greedy. Memory grows with batch_size times beams")
+    beams: int = Field(1, ge=1, le=64, description="of generation; 1 is greedy; memory grows with their number")
     batch_size: int = Field(32, ge=1)
     bootstrap_draws: int = Field(2000, ge=100)
 
