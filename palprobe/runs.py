@@ -160,7 +160,7 @@ def train_command(cell: Cell, recipe: Recipe, places: Places) -> str:
     words = ["palprobe", "train", "--encoder", cell.encoder, "--task", cell.task, "--integration", cell.integration]
     words += ["--llm", cell.llm, "--seed", str(cell.seed)]
     words += [] if cell.fold is None else ["--fold", str(cell.fold)]
-    sections = ("data", "store", "encoder", "integration", "train")
+    sections = ("data", "store", "encoder", "integration", "prompt", "train")
     words += [word for section in sections for word in section_flags(cell.recipe(recipe), section)]
     return shlex.join([*words, *place_flags("train", places)])
 

@@ -1,4 +1,4 @@
-"""Reading answers out of a probe: the likelihood of every choice in one forward pass, or greedy text read strictly.
+"""Reading answers out of a probe: the likelihood of every choice in one forward pass, or generated text read strictly.
 
 Likelihood is the default for closed questions: every choice gets a score, nothing is unparsable, and no sampling or
 parser stands between the encoder and the number. A choice's score is the sum of its tokens' log probabilities with the
@@ -117,11 +117,11 @@ def by_likelihood(probe: Probe, examples: Sequence[Example], read: Read, *, batc
 
 
 def by_generation(
-    probe: Probe, examples: Sequence[Example], read: Read, *, batch_size: int, max_new_tokens: int
+    probe: Probe, examples: Sequence[Example], read: Read, *, batch_size: int, max_new_tokens: int, beams: int = 1
 ) -> list[Prediction]:
-    """Each example's greedy answer up to a newline; a closed question's answer must be one of its choices.
+    """Each example's generated answer up to a newline; a closed question's answer must be one of its choices.
 
-    Text that is no choice (after trimming and ignoring case) is wrong, and counted as invalid.
+    Text that is no choice (after trimming and ignoring case) is wrong, and counted as invalid. One beam is greedy.
 
     Raises:
         ScoringError: an answer of several lines, which could never be right.
@@ -139,9 +139,27 @@ def by_generation(
         text = left_padded(prompts, device=probe.llm.device)
         with torch.inference_mode():
             context = probe.context(read(list(numbers)))
-        for number, ids in zip(numbers, probe.llm.generate(text, context, max_new_tokens=max_new_tokens), strict=True):
+        answers = probe.llm.generate(text, context, max_new_tokens=max_new_tokens, beams=beams)
+        for number, ids in zip(numbers, answers, strict=True):
             predictions.append(parse_answer(examples[number], probe.llm.tokenizer.decode(ids)))
     return predictions
+
+
+def text_tokens(tokenizer: Tokenizer, examples: Sequence[Example], max_new_tokens: int | None) -> list[int]:
+    """Of each example, the tokens of its prompt and longest answer, without the end that is only predicted.
+
+    Args:
+        tokenizer: of the LLM.
+        examples: that are scored.
+        max_new_tokens: of a generated answer; None: the choices are compared.
+    """
+    known: dict[tuple[str, tuple[str, ...]], int] = {}  # few prompts and sets of choices make many examples
+    for example in examples:
+        if (example.prompt, example.choices) not in known:
+            answers = [len(encode_answer(tokenizer, choice)) for choice in example.choices]
+            longest = max(answers, default=1) if max_new_tokens is None else max_new_tokens
+            known[example.prompt, example.choices] = len(encode_prompt(tokenizer, example.prompt)) + longest - 1
+    return [known[example.prompt, example.choices] for example in examples]
 
 
 def parse_answer(example: Example, text: str) -> Prediction:

@@ -143,6 +143,10 @@ class Integration(Protocol):
         """Audio tokens shown for that many feature tokens."""
         ...
 
+    def num_positions(self, num_features: int) -> int:
+        """Of those tokens, how many take a position of the LLM, in front of the text."""
+        ...
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -1,4 +1,4 @@
-"""A Llama forward pass in plain loops, written from the papers: the oracle for what the LLM makes of audio.
+"""A forward pass of Llama or Mistral in plain loops, written from the papers: the oracle for what it makes of audio.
 
 No library model, no batch, no cache, no mask: one token, one head and one layer at a time, in float64.
 """
@@ -35,7 +35,7 @@ def softmax(x: Array) -> Array:
 
 
 class ReferenceLlama:
-    """Reads the weights of a Llama and nothing else of it."""
+    """Reads the weights of a Llama or Mistral and nothing else of it."""
 
     def __init__(self, llm: LanguageModel) -> None:
         config = llm.model.config
@@ -44,6 +44,9 @@ class ReferenceLlama:
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = config.hidden_size // config.num_attention_heads
         self.base = config.rope_parameters["rope_theta"]
+        self.scale = self.size**-0.5
+        window = getattr(config, "sliding_window", None) or float("inf")
+        self.windows = [window] * self.num_layers  # Mistral has one in every layer
 
     def layer_weight(self, layer: int, name: str) -> Array:
         return self.weights[f"model.layers.{layer}.{name}.weight"]
@@ -72,45 +75,64 @@ class ReferenceLlama:
             rotated: see memory.
         """
         memory = memory or {}
-        embedding = self.weights["model.embed_tokens.weight"]
-        rows = [*([] if prefix is None else prefix), *(embedding[token] for token in ids)]
+        rows = [*([] if prefix is None else prefix), *(self.embed(token) for token in ids)]
         first = len(next(iter(memory.values()))) if memory and rotated else 0
         for layer in range(self.num_layers):
             rows = self.one_layer(layer, rows, first, memory.get(layer, np.empty((0, 0))), rotated)
-        final = self.weights["model.norm.weight"]
-        head = self.weights["lm_head.weight"]
-        return np.array([head @ rms_norm(row, final, self.epsilon) for row in rows[-len(ids) :]])
+        return np.array([self.head(row) for row in rows[-len(ids) :]])
+
+    def embed(self, token: int) -> Array:
+        return self.weights["model.embed_tokens.weight"][token]
+
+    def norm(self, row: Array, weight: Array) -> Array:
+        return rms_norm(row, weight, self.epsilon)
+
+    def head(self, row: Array) -> Array:
+        return self.weights["lm_head.weight"] @ self.norm(row, self.weights["model.norm.weight"])
 
     def one_layer(self, layer: int, rows: list[Array], first: int, audio: Array, rotated: bool) -> list[Array]:
+        """Rows see all audio, and each other within the window."""
         norm = self.layer_weight(layer, "input_layernorm")
         keys, values = [], []
         for position, token in enumerate(audio):
-            normed = rms_norm(token, norm, self.epsilon)
+            normed = self.norm(token, norm)
             keys.append(self.heads_of(normed, layer, "k_proj", position if rotated else None))
             values.append(self.heads_of(normed, layer, "v_proj", None))
         done = []
         for index, row in enumerate(rows):
-            normed = rms_norm(row, norm, self.epsilon)
+            normed = self.norm(row, norm)
             queries = self.heads_of(normed, layer, "q_proj", first + index)
             keys.append(self.heads_of(normed, layer, "k_proj", first + index))
             values.append(self.heads_of(normed, layer, "v_proj", None))
-            done.append(self.feed_forward(layer, row + self.attend(layer, queries, keys, values)))
+            seen = [at for at in range(len(keys)) if at < len(audio) or len(audio) + index - at < self.windows[layer]]
+            seen_keys, seen_values = [keys[at] for at in seen], [values[at] for at in seen]
+            done.append(self.finish(layer, row, self.attend(layer, queries, seen_keys, seen_values)))
         return done
 
     def attend(self, layer: int, queries: list[Array], keys: list[list[Array]], values: list[list[Array]]) -> Array:
-        """One row over all that stands before it and itself."""
+        """One row over the keys that it sees, itself among them."""
         outputs = []
         for head, query in enumerate(queries):
             shared = head // (self.heads // self.kv_heads)
-            weights = softmax(np.array([query @ key[shared] for key in keys]) / np.sqrt(self.size))
+            weights = softmax(np.array([self.score(query, key[shared]) for key in keys]))
             outputs.append(sum(weight * value[shared] for weight, value in zip(weights, values, strict=True)))
         return self.layer_weight(layer, "self_attn.o_proj") @ np.concatenate(outputs)
 
-    def feed_forward(self, layer: int, row: Array) -> Array:
-        normed = rms_norm(row, self.layer_weight(layer, "post_attention_layernorm"), self.epsilon)
+    def score(self, query: Array, key: Array) -> float:
+        return self.scale * (query @ key)
+
+    def finish(self, layer: int, row: Array, attended: Array) -> Array:
+        """Both residual sums and the feed-forward network between them."""
+        row = row + attended
+        return row + self.feed_forward(layer, self.norm(row, self.layer_weight(layer, "post_attention_layernorm")))
+
+    def feed_forward(self, layer: int, normed: Array) -> Array:
         gate = self.layer_weight(layer, "mlp.gate_proj") @ normed
         up = self.layer_weight(layer, "mlp.up_proj") @ normed
-        return row + self.layer_weight(layer, "mlp.down_proj") @ (gate / (1 + np.exp(-gate)) * up)
+        return self.layer_weight(layer, "mlp.down_proj") @ (self.activation(gate) * up)
+
+    def activation(self, gate: Array) -> Array:
+        return gate / (1 + np.exp(-gate))
 
 
 class WatchedLlama(ReferenceLlama):

@@ -1,13 +1,16 @@
 """Small random decoders of several families in float64, so that rounding hides nothing; no weights are needed."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, DynamicCache
 
-from palprobe.llm.attention import ATTENTION
+from palprobe.llm.attention import ATTENTION, as_argument
+from palprobe.llm.families import SERVED
+from palprobe.llm.memory import find_layers
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.llm.tokenizer import ByteTokenizer
 from palprobe.types import AudioContext
@@ -27,7 +30,8 @@ SIZES = {
 HIDDEN, LAYERS = SIZES["hidden_size"], SIZES["num_hidden_layers"]
 PROMPT = "which tone?"
 CLOSE = 1e-10  # float64 in another order of additions
-WINDOWED = {"head_dim": 8, "sliding_window": 64}
+MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
+WINDOWED = {"head_dim": 8, "sliding_window": 64, "layer_types": MIXED}
 OWN = {
     "qwen3": {"head_dim": 8},
     "mistral": {"sliding_window": None},
@@ -36,6 +40,27 @@ OWN = {
     "gemma2": WINDOWED,
     "gemma3_text": WINDOWED,
     "cohere2": WINDOWED,
+    "olmo3": WINDOWED,
+    "smollm3": {"no_rope_layer_interval": 2},  # the layer in the middle has no rotation
+    "granite": {
+        "embedding_multiplier": 2.0,
+        "attention_multiplier": 0.5,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 3.0,
+    },
+}
+FAMILIES = tuple(family for family in SERVED if family != "gemma3")  # that one is gemma3_text inside another model
+# What gives a family a sliding window beside `sliding_window`, in all of its layers or in some.
+SLIDING: dict[str, dict[str, Any]] = {
+    "mistral": {},
+    "phi3": {},
+    "qwen2": {"use_sliding_window": True, "max_window_layers": 1},
+    "qwen3": {"use_sliding_window": True, "max_window_layers": 1},
+    "smollm3": {"use_sliding_window": True},
+    "gemma2": {},
+    "gemma3_text": {},
+    "cohere2": {},
+    "olmo3": {},
 }
 
 
@@ -48,6 +73,12 @@ def small_llm(family: str = "llama", *, seed: int = 0, **changes: Any) -> Langua
         for parameter in model.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
     return LanguageModel(model, ByteTokenizer())
+
+
+def windowed_llm(family: str, size: int, **changes: Any) -> LanguageModel:
+    """With that window where the family knows any."""
+    window = SLIDING[family] | {"sliding_window": size} if family in SLIDING else {}
+    return small_llm(family, **(window | changes))
 
 
 def random_audio(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -105,3 +136,25 @@ def saved(llm: LanguageModel, folder: Path) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
     llm.model.float().save_pretrained(folder)
     return folder
+
+
+def stored(decoder: Any, memory: dict[int, torch.Tensor], positions: torch.Tensor) -> DynamicCache:
+    """What a real run stores in the cache when every layer's input is replaced by that layer's audio."""
+    cache, handles = DynamicCache(), []
+    for index, layer in enumerate(find_layers(decoder, LAYERS)):
+
+        def replace(_, arguments, index=index):
+            return (memory[index], *arguments[1:])
+
+        handles.append(layer.register_forward_pre_hook(replace))
+    decoder(inputs_embeds=memory[0], position_ids=positions, use_cache=True, **as_argument(decoder, cache))
+    for handle in handles:
+        handle.remove()
+    return cache
+
+
+def eager(llm: LanguageModel) -> Any:
+    """The same model with transformers' own attention, which palprobe has no part in."""
+    model = copy.deepcopy(llm.model)
+    model.set_attn_implementation("eager")
+    return model

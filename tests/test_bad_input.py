@@ -107,6 +107,20 @@ def test_weights_that_are_not_there(refused):
     assert not list(Path.cwd().glob("runs*")) and not list(Path.cwd().glob("results*"))
 
 
+def test_llms_that_cannot_be_served(refused, palprobe):
+    """No chat template, and a family that cannot hear: refused before any work; `list` tells which can."""
+    refused("compare", "--set", "prompt.template=chat", code=1, texts=["tiny reads bytes and has no chat template"])
+    refused("compare", "--set", "prompt.template=chatml", code=1, texts=["prompt.template = 'chatml'"])
+    Path("mamba").mkdir()
+    Path("mamba/config.json").write_text('{"model_type": "mamba"}')
+    Path("mamba/model.safetensors").write_bytes(b"")
+    refused("compare", "--llm", "mamba", code=1, texts=["holds mamba", "it has no attention"])
+    assert not list(Path.cwd().glob("runs*"))
+    code, out, err = palprobe("list", "llms")
+    assert code == 0, err
+    assert all(f"{family}" in out for family in ("tiny", "Qwen2.5", "SmolLM3", "OLMo 2", "GPT-NeoX", "Cohere2"))
+
+
 def test_wrong_recipe_key_and_file(refused):
     """The nearest key is named; a recipe that is not there is told from a shipped one."""
     Path("r.yaml").write_text("train: {stepz: 3}\n")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from palprobe.errors import PalprobeError
 from palprobe.evaluation.evaluate import evaluate
+from palprobe.evaluation.results import evaluation_identity
 from palprobe.evaluation.scores import chance, score_predictions, word_error_counts
 from palprobe.features.extraction import extract
 from palprobe.recipe import load_recipe
@@ -109,6 +111,37 @@ def test_generation_cut_short_is_invalid_and_wrong(trained):
     result, written = read(evaluate(workspace, plan, "test", short))
     assert not any(line["valid"] or line["correct"] for line in written)
     assert result["scores"][0]["n_invalid"] == 12 and result["scores"][0]["score"] == 0
+
+
+def test_beams_are_another_evaluation_and_greedy_is_the_old_one(trained):
+    """One beam leaves the identity as it was before there were beams; several stand in it and in the result."""
+    workspace, plan = trained
+    greedy = workspace.recipe.scoring.model_copy(update={"method": "generation"})
+    beams = greedy.model_copy(update={"beams": 3})
+    identity = evaluation_identity(plan, "test", greedy)
+    assert "beams" not in identity
+    assert evaluation_identity(plan, "test", beams) == identity | {"beams": 3}
+    likelihood = beams.model_copy(update={"method": "likelihood"})
+    assert evaluation_identity(plan, "test", likelihood) == evaluation_identity(plan, "test", workspace.recipe.scoring)
+    result, written = read(evaluate(workspace, plan, "test", beams))
+    assert result["decoding"].startswith("3 beams, mean log probability")
+    assert sum(line["correct"] for line in written) >= 11
+
+
+def test_more_audio_than_positions_is_refused_before_scoring(trained, monkeypatch):
+    """The item is named with its counts, and no result is written."""
+    workspace, plan = trained
+    monkeypatch.setattr("palprobe.llm.tiny.MAX_POSITIONS", 20)
+    section = workspace.recipe.scoring.model_copy(update={"bootstrap_draws": 200})
+    with pytest.raises(PalprobeError, match=r"has 20 positions, and audio and text of .clip-\d+. take"):
+        evaluate(workspace, plan, "validation", section)
+
+
+def test_the_prompts_template_is_told_by_chat_runs_alone(trained):
+    """A raw run has the identity that it had before there were templates."""
+    _, plan = trained
+    told = {"version", "features", "task", "llm", "integration", "train", "seed", "fold"}
+    assert plan.run.identity.keys() == told
 
 
 def test_an_evaluation_is_not_repeated_but_another_one_is(trained):

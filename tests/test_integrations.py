@@ -70,6 +70,13 @@ def logits_of(llm, integration, features, mask):
         return llm(text_of(*texts), integration(features, mask), logits_to_keep=1)[:, 0]
 
 
+def positions_of(context):
+    """How many positions stand before each text: real prefix rows, and memory where its keys are rotated."""
+    rotated = context.memory_mask if context.memory and context.memory_positions == "before" else None
+    masks = [mask for mask in (context.prefix_mask, rotated) if mask is not None]
+    return sum((mask.sum(1) for mask in masks), torch.zeros(2, dtype=torch.long)).tolist()
+
+
 # --- one contract for every registered integration
 
 
@@ -93,6 +100,7 @@ def test_contract_counts_and_masks(name, connector):
         assert real.dtype == torch.bool
     counted = sum(real.sum(1) for _, real in shown)
     assert counted.tolist() == [integration.num_tokens(5), integration.num_tokens(3)]
+    assert positions_of(context) == [integration.num_positions(5), integration.num_positions(3)]
     assert all(rows.shape == next(iter(context.memory.values())).shape for rows in context.memory.values())
     assert set(context.memory) | set(context.blocks) <= set(range(SHAPE.num_layers))
 

@@ -17,6 +17,7 @@ from small_llms import (
     text_of,
 )
 
+from palprobe.errors import PalprobeError
 from palprobe.llm import find_llm, load_llm
 from palprobe.llm.model import TextBatch, left_padded
 from palprobe.types import AudioContext
@@ -194,9 +195,38 @@ def test_the_shape_tells_the_scale_of_the_embeddings(llm):
 
 def test_attention_refuses_sinks():
     """A model with attention sinks would be computed wrongly, so it is not computed."""
-    from palprobe.errors import PalprobeError
     from palprobe.llm.attention import folded_attention
 
     rows = torch.zeros(1, 1, 1, 2)
     with pytest.raises(PalprobeError, match="sinks"):
         folded_attention(torch.nn.Identity(), rows, rows, rows, None, s_aux=torch.zeros(1))
+
+
+# --- more than the model has positions for
+
+
+def test_more_than_the_model_has_positions_for_is_refused():
+    """One position too many is named with its counts, in forward and in generation; padding and memory without
+    positions take none."""
+    llm = small_llm(max_position_embeddings=16)
+    fits, long = random_audio(12, HIDDEN), random_audio(13, HIDDEN)
+    for how in ("plits", "lal"):
+        logits_of(llm, text_of("beep"), shown(how, [fits]))
+        with pytest.raises(PalprobeError, match=r"has 16 positions, .* take 17 \(13 of audio, 4 of prompt") as caught:
+            logits_of(llm, text_of("beep"), shown(how, [long]))
+        assert "integration.pool" in str(caught.value) and "\n" not in str(caught.value)
+    logits_of(llm, text_of("beep"), shown("lal", [long], memory_positions="none"))
+    logits_of(llm, text_of("a", "hello there"), shown("lal", [long, long[:2]]))  # 13 + 11 columns, 14 positions
+    assert len(llm.generate(text_of("be"), shown("lal", [fits]), max_new_tokens=3)[0]) == 3
+    with pytest.raises(PalprobeError, match=r"take 17 \(12 of audio, 5 of prompt"):
+        llm.generate(text_of("be"), shown("lal", [fits]), max_new_tokens=4)
+
+
+def test_longrope_reads_as_far_as_it_rotates_alike():
+    """Phi-3's long variants change all angles beyond their first length, so that is the limit."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    llm = small_llm("phi3", rope_parameters=rope, original_max_position_embeddings=16)
+    assert llm.model.config.max_position_embeddings == 256
+    logits_of(llm, text_of("beep"), shown("lal", [random_audio(12, HIDDEN)]))
+    with pytest.raises(PalprobeError, match="has 16 positions"):
+        logits_of(llm, text_of("beep"), shown("lal", [random_audio(13, HIDDEN)]))

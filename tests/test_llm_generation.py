@@ -1,9 +1,15 @@
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
-from small_llms import HIDDEN, PROMPT, logits_of, random_audio, shown, small_llm, text_of
+from decoding_by_hand import beam_search as by_hand_beams
+from decoding_by_hand import greedy, log_probabilities
+from small_llms import HIDDEN, PROMPT, eager, logits_of, random_audio, shown, small_llm, text_of, windowed_llm
 
+from palprobe.integrations import build_integration, resolve_section
 from palprobe.llm.model import LanguageModel
+from palprobe.recipe import IntegrationSection
 from palprobe.types import AudioContext
 
 
@@ -56,17 +62,6 @@ def test_a_block_gets_the_mask_of_the_rows_it_gets(llm):
 # --- generation
 
 
-def greedy(llm: LanguageModel, ids: list[int], context: AudioContext, count: int) -> list[int]:
-    """A forward pass over everything for every token."""
-    made: list[int] = []
-    while len(made) < count:
-        token = int(logits_of(llm, text_of([*ids, *made]), context)[0, -1].argmax())
-        if token == llm.tokenizer.eos:
-            break
-        made.append(token)
-    return made
-
-
 @pytest.mark.parametrize(
     ("how", "options"),
     [
@@ -105,3 +100,65 @@ def test_generation_ends_at_the_end_token():
     assert llm.generate(text_of(*texts), shown("lal", clips), max_new_tokens=6) == expected
     assert len(expected[0]) <= 3
     assert any(len(row) > len(expected[0]) for row in expected)
+
+
+# --- beams
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gemma3_text", "gpt_neox"])
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_without_audio_it_is_the_generate_of_transformers(family, beams):
+    """Greedy and with beams, text alone, windows that cut: token for token what `generate` of transformers writes."""
+    llm = windowed_llm(family, 4)
+    model = eager(llm)
+    for text in ("a tone", "how many beeps?"):
+        ids = text_of(text).ids
+        free = llm.generate(text_of(text), AudioContext(), max_new_tokens=6)[0]
+        for eos in (free[0], free[2], 256):
+            llm.tokenizer.eos = eos
+            written = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                num_beams=beams,
+                do_sample=False,
+                max_new_tokens=6,
+                eos_token_id=eos,
+                pad_token_id=eos,
+            )[0, ids.shape[1] :].tolist()
+            expected = written[: written.index(eos)] if eos in written else written
+            assert llm.generate(text_of(text), AudioContext(), max_new_tokens=6, beams=beams) == [expected]
+
+
+def test_enough_beams_find_the_best_answer():
+    """With a beam for everything that could be written, the answer is the best of all 40 of up to three tokens."""
+    llm = small_llm(vocab_size=4, eos_token_id=3)
+    llm.tokenizer.eos = 3
+    memory_mask = torch.ones(1, 5, dtype=torch.bool)
+    ids, context = [0, 1, 2], AudioContext(memory={0: random_audio(1, 5, HIDDEN)}, memory_mask=memory_mask)
+
+    def mean(answer: list[int]) -> float:
+        whole = answer if len(answer) == 3 else [*answer, 3]
+        logs = [log_probabilities(llm, ids + whole[:at], context)[token] for at, token in enumerate(whole)]
+        return sum(logs) / len(logs)
+
+    answers = [[*made] for length in range(4) for made in product(range(3), repeat=length)]
+    assert llm.generate(text_of(ids), context, max_new_tokens=3, beams=36) == [max(answers, key=mean)]
+
+
+def test_beams_of_one_item_leave_the_others_alone(llm):
+    """A batch with prefix, memory and blocks of several lengths is its items: caches and audio follow their beams."""
+    clips = [random_audio(n, HIDDEN, seed=n) for n in (6, 1, 4)]
+    integration = build_integration(
+        "flamingo", dim=HIDDEN, shape=llm.shape, section=resolve_section("flamingo", IntegrationSection()), seed=0
+    ).double()
+    for parameter in integration.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    features = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
+    mask = torch.arange(6)[None] < torch.tensor([6, 1, 4])[:, None]
+    texts = ["tone", "how many beeps?", "x"]
+    with torch.no_grad():
+        together = llm.generate(text_of(*texts), integration(features, mask), max_new_tokens=5, beams=4)
+        for text, clip, made in zip(texts, clips, together, strict=True):
+            context = integration(clip[None], torch.ones(1, len(clip), dtype=torch.bool))
+            assert made == by_hand_beams(llm, list(text.encode()), context, 4, 5)
+    assert len({tuple(row) for row in together}) == 3

@@ -1,13 +1,20 @@
 import pytest
 import torch
-from small_llms import HIDDEN, LAYERS, PROMPT, assert_close, logits_of, random_audio, shown, small_llm, text_of
-from transformers import DynamicCache
+from small_llms import (
+    HIDDEN,
+    LAYERS,
+    PROMPT,
+    assert_close,
+    logits_of,
+    random_audio,
+    shown,
+    small_llm,
+    stored,
+    text_of,
+)
 
-from palprobe.errors import PalprobeError
 from palprobe.llm.adapters import make_trainable
-from palprobe.llm.attention import as_argument
 from palprobe.llm.memory import capture, find_layers, project
-from palprobe.llm.model import LanguageModel
 from palprobe.types import AudioContext
 
 DIRECT = ("llama", "qwen2", "qwen3", "mistral")
@@ -22,21 +29,6 @@ def llm():
 # --- keys and values of other architectures
 
 
-def stored(llm: LanguageModel, memory: dict[int, torch.Tensor], positions: torch.Tensor) -> DynamicCache:
-    """What a real run stores in the cache when every layer's input is replaced by that layer's audio."""
-    cache, handles = DynamicCache(), []
-    for index, layer in enumerate(find_layers(llm.decoder, LAYERS)):
-
-        def replace(_, arguments, index=index):
-            return (memory[index], *arguments[1:])
-
-        handles.append(layer.register_forward_pre_hook(replace))
-    llm.decoder(inputs_embeds=memory[0], position_ids=positions, use_cache=True, **as_argument(llm.decoder, cache))
-    for handle in handles:
-        handle.remove()
-    return cache
-
-
 @pytest.mark.parametrize("family", [*DIRECT, *CAPTURED, "gemma2"])
 def test_captured_keys_are_those_the_model_stores(family):
     """Capture is right for every architecture: equal to the cache after the real layers ran on the audio."""
@@ -44,7 +36,7 @@ def test_captured_keys_are_those_the_model_stores(family):
     memory = {layer: random_audio(2, 5, HIDDEN, seed=layer) for layer in range(LAYERS)}
     positions = torch.arange(5).expand(2, 5) + 3
     with torch.no_grad():
-        found, expected = capture(llm.decoder, memory, positions), stored(llm, memory, positions)
+        found, expected = capture(llm.decoder, memory, positions), stored(llm.decoder, memory, positions)
     for index, layer in enumerate(expected.layers):
         assert torch.equal(found[index].keys, layer.keys)
         assert torch.equal(found[index].values, layer.values)
@@ -85,16 +77,6 @@ def test_capture_is_chosen_where_direct_would_be_wrong(family):
     assert (with_audio - llm(text_of(PROMPT), AudioContext())).abs().max() > 1e-3
     with_audio.square().sum().backward()
     assert audio.grad.abs().max() > 0
-
-
-def test_sliding_windows_refuse_what_they_would_cut():
-    """More columns than the window are refused with the numbers; as many as fit are not; generation counts its own."""
-    llm = small_llm("mistral", sliding_window=8)
-    logits_of(llm, text_of("beep"), shown("lal", [random_audio(4, HIDDEN)]))
-    with pytest.raises(PalprobeError, match=r"window of 8, .* take 9 positions"):
-        llm(text_of("beeps"), shown("plits", [random_audio(4, HIDDEN)]))
-    with pytest.raises(PalprobeError, match=r"window of 8, .* take 10 positions"):
-        llm.generate(text_of("beep"), shown("lal", [random_audio(4, HIDDEN)]), max_new_tokens=2)
 
 
 # --- gradients

@@ -10,8 +10,9 @@ from palprobe import scoring
 from palprobe.errors import ScoringError
 from palprobe.features.pooling import Pooling
 from palprobe.integrations import build_integration, resolve_section
+from palprobe.llm.tokenizer import ByteTokenizer
 from palprobe.recipe import IntegrationSection
-from palprobe.scoring import build_tree, by_generation, by_likelihood, parse_answer
+from palprobe.scoring import build_tree, by_generation, by_likelihood, parse_answer, text_tokens
 from palprobe.training.probe import Branch, Probe
 from palprobe.types import Example
 
@@ -212,3 +213,22 @@ def test_answers_of_several_lines_are_not_generated(probe):
     two = example(0, ("which?", ("dog\nbark", "cat")))
     with pytest.raises(ScoringError, match=f"{two.id!r} has an answer of several lines"):
         by_generation(probe, [two], Reading(), batch_size=1, max_new_tokens=2)
+
+
+def test_generation_passes_its_beams_on(probe):
+    """Several beams write what the LLM writes with them, and not what greedy decoding does."""
+    found = by_generation(probe, EXAMPLES, Reading(), batch_size=4, max_new_tokens=5, beams=3)
+    for one, prediction, clip in zip(EXAMPLES, found, CLIPS, strict=True):
+        text = text_of(f"{one.prompt}\n")
+        with torch.no_grad():
+            ids = probe.llm.generate(text, context_of(probe, clip), max_new_tokens=5, beams=3)[0]
+        assert prediction == parse_answer(one, bytes(ids).decode(errors="replace"))
+    assert found != by_generation(probe, EXAMPLES, Reading(), batch_size=4, max_new_tokens=5)
+
+
+def test_text_tokens_by_hand():
+    """Prompt, newline, and the longest answer; its end, or the last generated token, is only predicted."""
+    expected = {PITCH: len("which tone?\n") + len("tenor"), COUNT: len("how many beeps?\n") + len("12")}
+    found = text_tokens(ByteTokenizer(), EXAMPLES, None)
+    assert found == [expected[(PITCH, COUNT)[number % 2]] for number in range(len(EXAMPLES))]
+    assert text_tokens(ByteTokenizer(), EXAMPLES[:1], 9) == [len("which tone?\n") + 8]

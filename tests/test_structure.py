@@ -47,7 +47,7 @@ HOMES = {
     "huggingface_hub": {"hub"},
     "safetensors": {"files", "encoders", "features"},  # features and encoders read headers only
     "matplotlib": {"report"},
-    "jinja2": {"report"},
+    "jinja2": {"report", "llm"},  # llm: the error of a chat template
     "jiwer": {"metrics"},
     "pandas": {"report"},
     "typer": {"cli"},

@@ -47,6 +47,9 @@ class Prefix(nn.Module):
     def num_tokens(self, num_features):
         return num_features
 
+    def num_positions(self, num_features):
+        return num_features
+
 
 def make_probe(integration=None, seed=0):
     llm = load_llm(find_llm("tiny"), seed=seed)
@@ -224,3 +227,16 @@ def test_every_trainable_set_learns_three_tones(tones, integration, trainable):
     assert bool(adapters) == (trainable == "lora")
     again = replace(plan, run=run)
     assert train_cell(workspace, again, lambda _: pytest.fail("trained again")).finished
+
+
+def test_an_example_longer_than_the_llm_is_refused_before_training():
+    """The first one is named with its counts; no feature is read and nothing is written."""
+    probe, data = make_probe(), make_data()
+    probe.llm.max_positions = 9  # 6 frames, 3 tokens of the prompt and 1 of the answer are 10
+
+    def read(numbers):
+        raise AssertionError("features were read")
+
+    with pytest.raises(PalprobeError, match=r"has 9 positions, .* 'item-3' take 10 \(6 of audio, 4 of prompt"):
+        go("long", probe=probe, data=replace(data, readers=[read]))
+    assert not Path("long").exists()

@@ -45,11 +45,13 @@ def _parts() -> dict[str, dict[str, str]]:
     from palprobe.encoders import ENCODERS
     from palprobe.integrations import INTEGRATIONS
     from palprobe.llm import LLMS
+    from palprobe.llm.families import SERVED
     from palprobe.metrics import METRICS
     from palprobe.tasks import TASKS
 
     registries = dict(zip(KINDS[:5], (ENCODERS, INTEGRATIONS, TASKS, LLMS, METRICS), strict=True))
     found = {kind: {n: part.summary for n, part in registry.parts.items()} for kind, registry in registries.items()}
+    found["llms"] |= {"FOLDER or ORG/REPO": f"a decoder-only model in safetensors: {'; '.join(SERVED.values())}"}
     return found | {"recipes": {name: str(path) for name, path in options.shipped_recipes().items()}}
 
 
@@ -83,7 +85,7 @@ def validate(
         sizes = f"{len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test"
         typer.echo(f"# {task}: {sizes}" + ("" if fold is None else f" (fold {fold})"))
         for llm in llms:
-            for line in preview(llm, splits.train[0]):
+            for line in preview(llm, splits.train[0], chosen.prompt.template):
                 typer.echo(f"#   {line}" if len(llms) == 1 else f"#   {llm.name}: {line}")
     typer.echo(f"# {len(cells)} cells; the recipe is valid.")
 

@@ -34,6 +34,7 @@ READING = {
     "likelihood": {"normaliser": "none", "decoding": "none: log likelihood of every choice, its end included"},
     "generation": {"normaliser": "trim and ignore case", "decoding": "greedy, to the first newline"},
 }
+BEAMS = "{} beams, mean log probability per token, to the first newline"
 RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
 
 
@@ -81,6 +82,7 @@ def evaluate(
         "control": control_of(dropped),
         "layer_weights": layer_weights(plan, probe),
         **READING[section.method],
+        **({"decoding": BEAMS.format(section.beams)} if section.method == "generation" and section.beams > 1 else {}),
         **_transcription(plan, predictions),
         "device": device,
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
@@ -108,15 +110,31 @@ def check_dropped(plan: Plan, dropped: Sequence[str]) -> list[str]:
 def predict(
     probe: Probe, sources: Sequence[FeatureSource], usable: Usable, section: ScoringSection
 ) -> list[Prediction]:
-    """One prediction for each usable example, in order."""
+    """One prediction for each usable example, in order.
+
+    Raises:
+        PalprobeError: an example that is longer than the LLM.
+    """
     readers = readers_of(sources, usable)
 
     def read(numbers: Sequence[int]) -> list[list[Tensor]]:
         return [reader(numbers) for reader in readers]
 
-    if section.method == "generation":
+    generated = section.method == "generation"
+    longest = section.max_new_tokens if generated else None
+    probe.check_positions(
+        [example.id for example in usable.examples],
+        [[source.num_tokens(key) for source in sources] for key in usable.keys],
+        scoring.text_tokens(probe.llm.tokenizer, usable.examples, longest),
+    )
+    if generated:
         return scoring.by_generation(
-            probe, usable.examples, read, batch_size=section.batch_size, max_new_tokens=section.max_new_tokens
+            probe,
+            usable.examples,
+            read,
+            batch_size=section.batch_size,
+            max_new_tokens=section.max_new_tokens,
+            beams=section.beams,
         )
     return scoring.by_likelihood(probe, usable.examples, read, batch_size=section.batch_size)
 
@@ -140,7 +158,7 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
         "versions": {name: metadata.version(name) for name in RECORDED_VERSIONS},
         "commit": _commit(),
         "llm_revision": plan.llm.revision,
-        "template": TEMPLATE,
+        "template": TEMPLATE if plan.recipe.prompt.template == "raw" else plan.recipe.prompt.template,
         "prompt": usable.examples[0].prompt,
         "counts": {
             "found": usable.counts.found,

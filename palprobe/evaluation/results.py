@@ -49,6 +49,8 @@ def evaluation_identity(
     plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
 ) -> dict[str, Any]:
     decoding = {"max_new_tokens": section.max_new_tokens} if section.method == "generation" else {}
+    if decoding and section.beams > 1:  # greedy results, which are older than beams, do not tell
+        decoding["beams"] = section.beams
     return {
         "run": plan.run.id,
         "split": split,

@@ -98,3 +98,6 @@ class Flamingo(nn.Module):
 
     def num_tokens(self, num_features: int) -> int:
         return num_features
+
+    def num_positions(self, num_features: int) -> int:  # noqa: ARG002 - blocks have attention of their own
+        return 0

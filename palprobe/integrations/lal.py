@@ -58,3 +58,6 @@ class Lal(nn.Module):
 
     def num_tokens(self, num_features: int) -> int:
         return num_features
+
+    def num_positions(self, num_features: int) -> int:
+        return num_features if self.positions == "before" else 0

@@ -50,6 +50,9 @@ class PalSummary(nn.Module):
     def num_tokens(self, num_features: int) -> int:
         return self.count + num_features
 
+    def num_positions(self, num_features: int) -> int:
+        return self.count + self.lal.num_positions(num_features)
+
 
 def segment_means(features: Tensor, mask: Tensor, count: int) -> Tensor:
     """(B, T, D) → (B, count, D): means over `count` equal stretches of each clip; a frame on a border counts in part.

@@ -38,3 +38,6 @@ class Plits(nn.Module):
 
     def num_tokens(self, num_features: int) -> int:
         return self.connector.num_tokens(num_features) if isinstance(self.connector, QFormer) else num_features
+
+    def num_positions(self, num_features: int) -> int:
+        return self.num_tokens(num_features)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from palprobe.errors import WeightsError
 from palprobe.files import indexed_sha256, read_json, sha256_of
 from palprobe.hub import snapshot
+from palprobe.llm.families import check_family
+from palprobe.recipe import Template
 from palprobe.registry import Part, Registry
 
 if TYPE_CHECKING:
     from palprobe.llm.model import LanguageModel
+    from palprobe.llm.tokenizer import Tokenizer
 
 LLMS = Registry(
     "LLM", {"tiny": Part("palprobe.llm.tiny:build_tiny", "2 layers, 128 wide, bytes as tokens; trained from scratch")}
@@ -30,7 +33,9 @@ IDENTITY_FILES = (
 )
 
 
-HUB_PATTERNS = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
+CHAT_TEMPLATE = "chat_template.jinja"  # of newer repositories; older ones have it in tokenizer_config.json
+
+HUB_PATTERNS = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt", CHAT_TEMPLATE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def find_llm(name: str, index: Path | None = None) -> LLMSource:
         index: of files hashed before, whose gigabytes need not be read again; None: they are.
 
     Raises:
-        WeightsError: neither; the message has the download command.
+        WeightsError: neither, and the message has the download command; or a family that is refused, with the reason.
     """
     if name in LLMS.parts:
         from palprobe.llm.tiny import NUM_LAYERS, VERSION
@@ -65,6 +70,7 @@ def find_llm(name: str, index: Path | None = None) -> LLMSource:
             f"{folder} is no LLM folder: it needs config.json, a tokenizer and *.safetensors weights "
             "(pickled .bin weights are not read)."
         )
+    check_family(read_json(folder / "config.json"), str(folder))
     files = [*(folder / file for file in IDENTITY_FILES if (folder / file).is_file())]
     files += sorted(folder.glob("*.safetensors"))
     hashes = {file.name: sha256_of(file) if index is None else indexed_sha256(file, index) for file in files}
@@ -91,20 +97,51 @@ def _has_weights(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
-def load_llm(source: LLMSource, *, seed: int, device: str = "cpu") -> LanguageModel:
+def load_llm(source: LLMSource, *, seed: int, device: str = "cpu", template: Template = "raw") -> LanguageModel:
     """The LLM with its weights, in float32, frozen or not as the trainer decides.
 
     Args:
         source: from `find_llm`.
         seed: of a built-in's initial weights.
         device: where it runs.
+        template: of its prompts.
 
     Raises:
-        WeightsError: weights are missing, or the architecture is not decoder-only.
+        WeightsError: weights are missing, the architecture is not decoder-only, or there is no chat template.
     """
     if source.folder is None:
+        load_tokenizer(source, template)
         model: LanguageModel = LLMS.load(source.name)(seed=seed)
         return model.to(device)
     from palprobe.llm.pretrained import load_pretrained
 
-    return load_pretrained(source.folder).to(device)
+    return load_pretrained(source.folder, template).to(device)
+
+
+def load_tokenizer(source: LLMSource, template: Template = "raw") -> Tokenizer:
+    """The tokenizer alone, without weights.
+
+    Raises:
+        WeightsError: a chat template is asked for, and it has none.
+    """
+    from palprobe.llm.tokenizer import ByteTokenizer, PretrainedTokenizer
+
+    if source.folder is not None:
+        return PretrainedTokenizer(source.folder, template)
+    if template == "chat":
+        raise WeightsError(
+            f"prompt.template = chat: {source.name} reads bytes and has no chat template. "
+            "Use --set prompt.template=raw, or an instruction-tuned LLM."
+        )
+    return ByteTokenizer()
+
+
+def template_fields(source: LLMSource, template: Template) -> dict[str, Any]:
+    """What of the template stands in a run's identity: nothing for raw prompts, which older runs do not tell either."""
+    if template == "raw":
+        return {}
+    from palprobe.llm.chat import VERSION
+
+    file = (source.folder or Path()) / CHAT_TEMPLATE
+    own = {CHAT_TEMPLATE: sha256_of(file)} if file.is_file() else {}  # else it stands in a file of the LLM's identity
+    return {"prompt": {"template": template, "version": VERSION, **own}}

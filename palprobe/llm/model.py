@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from palprobe.errors import PalprobeError
-from palprobe.llm.attention import KeyValue, additive_mask, as_argument, growing_cache, reading_cache
+from palprobe.llm.attention import KeyValue, as_argument, growing_cache, reading_cache
+from palprobe.llm.generation import Continuation, beam_search, greedy
+from palprobe.llm.masks import EVERYWHERE, Mask, find_windows, layer_masks, visibility
 from palprobe.llm.memory import capture, find_layers, fits, project
 from palprobe.llm.tokenizer import Tokenizer
 from palprobe.types import AudioContext, Block, LLMShape
@@ -38,7 +40,8 @@ class _Layout:
     rows: Tensor  # (B, N + L, H) input rows
     positions: Tensor  # (B, N + L)
     columns: Tensor  # (B, M + N + L) bool: what is not padding
-    visible: Tensor | None  # (B, N + L, M + N + L) bool; None: plain causal
+    column_positions: Tensor  # (B, M + N + L); EVERYWHERE for memory
+    visible: Tensor | None  # (B, N + L, M + N + L) bool, without any window; None: plain causal
     memory_positions: Tensor | None  # (B, M)
 
 
@@ -68,7 +71,8 @@ class LanguageModel(nn.Module):
         self._groups: int = config.num_attention_heads // (
             getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         )
-        self._window: int | None = _sliding_window(config)
+        self._windows = find_windows(config)
+        self.max_positions = _max_positions(config)
         with torch.no_grad():
             weight = model.get_input_embeddings().weight
             sample = model.get_input_embeddings()(torch.arange(min(4096, weight.shape[0]), device=weight.device))
@@ -99,12 +103,12 @@ class LanguageModel(nn.Module):
             (B, logits_to_keep or L, V)
 
         Raises:
-            PalprobeError: the rows do not fit the model's sliding window.
+            PalprobeError: audio and text take more positions than the model has.
         """
         layout = self._lay_out(text, context)
         cache, mask = None, None
         if layout.visible is not None:
-            mask = additive_mask(layout.visible, self._groups, layout.rows.dtype)
+            mask = self._masks(layout.visible, layout.positions, layout.column_positions, layout.rows.dtype)
             if context.memory:
                 length = layout.columns.shape[1] - layout.rows.shape[1]
                 cache = reading_cache(self._audio_layers(context, layout), length)
@@ -112,39 +116,42 @@ class LanguageModel(nn.Module):
             return self._call(layout.rows, mask, layout.positions, cache, logits_to_keep or text.ids.shape[1])
 
     @torch.inference_mode()
-    def generate(self, text: TextBatch, context: AudioContext, *, max_new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each row, without the end-of-sequence token.
+    def generate(
+        self, text: TextBatch, context: AudioContext, *, max_new_tokens: int, beams: int = 1
+    ) -> list[list[int]]:
+        """A continuation of each row, without the end-of-sequence token.
 
         Args:
             text: prompts, padded on the left where they differ in length.
             context: as in `forward`.
             max_new_tokens: at most so many per row, and at least one.
+            beams: 1 is greedy; more: `palprobe.llm.generation.beam_search`.
+
+        Raises:
+            PalprobeError: audio, text and answer take more positions than the model has.
         """
         assert bool(text.mask[:, -1].all()), "prompts end in the last column"  # noqa: S101 - see left_padded
         layout = self._lay_out(text, context, new_tokens=max_new_tokens)
         assert layout.visible is not None  # noqa: S101 - made when there are new tokens
         cache = growing_cache(self._audio_layers(context, layout))
-        columns = layout.columns
-        mask = additive_mask(layout.visible, self._groups, layout.rows.dtype)
-        position = layout.positions.amax(dim=1, keepdim=True)
-        finished = torch.zeros(len(text.ids), dtype=torch.bool, device=text.ids.device)
-        tokens: list[Tensor] = []
-        with self._running(context.blocks, layout.columns):
-            logits = self._call(layout.rows, mask, layout.positions, cache, 1)
-            for _ in range(max_new_tokens):
-                token = logits[:, -1].argmax(-1)  # (B,); what a row writes after its end is cut off below
-                tokens.append(token)
-                finished = finished | (token == self.tokenizer.eos)
-                if finished.all() or len(tokens) == max_new_tokens:
-                    break
-                position = position + 1
-                columns = torch.cat((columns, columns.new_ones(len(columns), 1)), dim=1)
-                mask = additive_mask(columns[:, None], self._groups, layout.rows.dtype)
-                logits = self._call(self._embed(token[:, None]), mask, position, cache, 1)
-        rows = torch.stack(tokens, dim=1).tolist()
-        return [row[: row.index(self.tokenizer.eos)] if self.tokenizer.eos in row else row for row in rows]
 
-    def _call(self, rows: Tensor, mask: Tensor | None, positions: Tensor, cache: Cache | None, keep: int) -> Tensor:
+        def read(ids: Tensor, visible: Tensor, positions: Tensor, column_positions: Tensor) -> Tensor:
+            rows = self._embed(ids)
+            mask = self._masks(visible, positions, column_positions, rows.dtype)
+            return self._call(rows, mask, positions, cache, 1)[:, -1]
+
+        mask = self._masks(layout.visible, layout.positions, layout.column_positions, layout.rows.dtype)
+        written = Continuation(read, cache, columns=layout.columns, column_positions=layout.column_positions)
+        with self._running(context.blocks, layout.columns):
+            logits = self._call(layout.rows, mask, layout.positions, cache, 1)[:, -1]
+            if beams == 1:
+                return greedy(logits, written, eos=self.tokenizer.eos, max_new_tokens=max_new_tokens)
+            return beam_search(logits, written, beams=beams, eos=self.tokenizer.eos, max_new_tokens=max_new_tokens)
+
+    def _masks(self, visible: Tensor, positions: Tensor, column_positions: Tensor, dtype: torch.dtype) -> Mask:
+        return layer_masks(visible, positions, column_positions, self._windows, groups=self._groups, dtype=dtype)
+
+    def _call(self, rows: Tensor, mask: Mask | None, positions: Tensor, cache: Cache | None, keep: int) -> Tensor:
         logits: Tensor = self.model(
             inputs_embeds=rows,
             attention_mask=mask,
@@ -190,31 +197,57 @@ class LanguageModel(nn.Module):
             start = start + context.prefix_mask.sum(1, keepdim=True)
         text_positions = _count(text.mask, start) if text.positions is None else text.positions + start
         positions = torch.cat((prefix_positions, text_positions), 1)
-        self._check_window(memory_real.shape[1] + rows.shape[1] + new_tokens)
+        self._check_layout(positions, text_positions - start, memory_real.shape[1], new_tokens)
         own_order = text.visible is not None or text.positions is not None  # else transformers guesses it is packed
-        plain = not (memory_real.shape[1] or own_order or new_tokens) and bool(real.all())
-        visible = None if plain else _visibility(memory_real, real, text.visible)
+        cut = self._windows.size is not None and rows.shape[1] > self._windows.size
+        plain = not (memory_real.shape[1] or own_order or new_tokens or cut) and bool(real.all())
+        visible = None if plain else visibility(memory_real, real, text.visible)
         if visible is not None and not context.prefix_sees_memory:
             visible[:, : real.shape[1] - text.mask.shape[1], : memory_real.shape[1]] = False
-        return _Layout(rows, positions, torch.cat((memory_real, real), 1), visible, memory_positions)
+        column_positions = torch.cat((torch.full_like(memory_real, EVERYWHERE, dtype=torch.long), positions), 1)
+        columns = torch.cat((memory_real, real), 1)
+        return _Layout(rows, positions, columns, column_positions, visible, memory_positions)
 
-    def _check_window(self, columns: int) -> None:
-        if self._window is not None and columns > self._window:
+    def _check_layout(self, positions: Tensor, text_positions: Tensor, memory: int, new_tokens: int) -> None:
+        """`check_positions` of a layout; columns are counted first, as positions would have to come from the device."""
+        if self.max_positions is not None and memory + positions.shape[1] + new_tokens > self.max_positions:
+            text = int(text_positions.amax()) + 1
+            audio = int(positions.amax()) + 1 - text
+            self.check_positions(audio, text + max(0, new_tokens - 1))  # the last token is only predicted
+
+    def check_positions(self, audio: int, text: int, *, what: str = "audio and text") -> None:
+        """Refuses what is longer than the model.
+
+        Args:
+            audio: positions that the audio takes.
+            text: tokens of prompt and answer.
+            what: is so long; begins the message.
+
+        Raises:
+            PalprobeError: more than the model has.
+        """
+        if self.max_positions is not None and audio + text > self.max_positions:
             raise PalprobeError(
-                f"{type(self.model).__name__} attends within a sliding window of {self._window}, and audio, text and "
-                f"answer take {columns} positions. Pool the audio (--set integration.pool=time:4) or take another LLM."
+                f"The LLM has {self.max_positions} positions, and {what} take {audio + text} ({audio} of audio, {text} "
+                "of prompt and answer). Pool the audio (--set integration.pool=time:4), or take an LLM with more."
             )
 
     @contextmanager
     def _running(self, blocks: Mapping[int, Block], columns: Tensor) -> Iterator[None]:
-        """Runs each block before its layer; the rows are the last columns, as many as the layer is given."""
+        """Runs each block before its layer; the rows are the last columns, as many as the layer is given.
+
+        Beams of an item stand beside each other as rows of it, for a block that decodes treats every row alike.
+        """
         layers: Sequence[nn.Module] = list(find_layers(self.decoder, self.shape.num_layers)) if blocks else []
         handles = []
         for index, block in blocks.items():
 
             def before(_: nn.Module, arguments: tuple[Any, ...], block: Block = block) -> tuple[Any, ...]:
-                rows = arguments[0]
-                return (block(rows, columns[:, -rows.shape[1] :]), *arguments[1:])
+                rows = arguments[0]  # of beams: (B · W, 1, H)
+                beams = len(rows) // len(columns)
+                real = columns[:, -rows.shape[1] :].repeat_interleave(beams, dim=1)
+                folded = block(rows.reshape(len(columns), -1, rows.shape[2]), real)  # its audio is that of B items
+                return (folded.reshape(rows.shape), *arguments[1:])
 
             handles.append(layers[index].register_forward_pre_hook(before))
         try:
@@ -224,32 +257,18 @@ class LanguageModel(nn.Module):
                 handle.remove()
 
 
+def _max_positions(config: Any) -> int | None:
+    """How many positions the model reads; with longrope, at most those up to which all are rotated alike.
+
+    Beyond, text would be rotated by other angles than the audio that was rotated before it.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        return int(rope.get("original_max_position_embeddings") or config.original_max_position_embeddings)
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    return found
+
+
 def _count(real: Tensor, start: Tensor) -> Tensor:
     """(B, n) positions that count real columns from `start`; padding gets some valid position, and is never seen."""
     return (real.long().cumsum(1) - 1).clamp(min=0) + start
-
-
-def _visibility(memory_real: Tensor, real: Tensor, text_visible: Tensor | None) -> Tensor:
-    """(B, rows, memory + rows) bool: every row sees all real memory and the real rows before it.
-
-    Args:
-        memory_real: (B, M) bool.
-        real: (B, N + L) bool, prefix then text.
-        text_visible: (B, L, L) bool in place of causal order among the text rows.
-    """
-    length = real.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
-    among = (causal & real[:, None, :]).clone()  # (B, rows, rows)
-    if text_visible is not None:
-        text_rows = text_visible.shape[1]
-        among[:, -text_rows:, -text_rows:] = text_visible
-    among |= torch.eye(length, dtype=torch.bool, device=real.device)  # a padded row sees itself: softmax needs one
-    return torch.cat((memory_real[:, None, :].expand(-1, length, -1), among), dim=2)
-
-
-def _sliding_window(config: Any) -> int | None:
-    """The window, when some layer has one: palprobe's own masks do not cut at it, so longer inputs are refused."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None and "sliding_attention" not in kinds:
-        return None
-    return getattr(config, "sliding_window", None)

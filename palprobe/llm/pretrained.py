@@ -9,9 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from palprobe.errors import PalprobeError, WeightsError
+from palprobe.files import read_json
 from palprobe.llm.attention import ATTENTION
+from palprobe.llm.families import unfit
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.llm.tokenizer import PretrainedTokenizer
+from palprobe.recipe import Template
 from palprobe.types import AudioContext
 
 CLOSE = 1e-3  # of the self-check, relative to the largest logit, in float32
@@ -19,12 +22,16 @@ CLOSE = 1e-3  # of the self-check, relative to the largest logit, in float32
 FOREIGN = (PalprobeError, RuntimeError, ValueError, KeyError, AttributeError, TypeError)
 
 
-def load_pretrained(folder: Path) -> LanguageModel:
+def load_pretrained(folder: Path, template: Template = "raw") -> LanguageModel:
     """The model and tokenizer of a folder; safetensors only, no remote code.
+
+    Args:
+        folder: as a hub repository has it.
+        template: of the prompts.
 
     Raises:
         WeightsError: the folder holds another kind of model, lacks weights or a tokenizer, has no end-of-sequence
-            token, or an architecture that would misread audio.
+            token or no chat template where one is asked for, or an architecture that would misread audio.
     """
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -36,13 +43,14 @@ def load_pretrained(folder: Path) -> LanguageModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
+        model = _text_part(model)
     except KeyError as error:  # the name of our attention function, where a model looks it up in a list of its own
-        raise WeightsError(_unfit(folder, "its attention is not exchangeable")) from error
+        raise WeightsError(unfit(str(folder), _family(folder), "its attention is not exchangeable")) from error
     except (ValueError, OSError) as error:
         raise WeightsError(f"{folder} cannot be loaded as a decoder-only LLM: {_first_line(error)}") from error
     _check(model, info, folder)
     try:
-        tokenizer = PretrainedTokenizer(folder)
+        tokenizer = PretrainedTokenizer(folder, template)
     except (ValueError, OSError) as error:
         raise WeightsError(f"{folder} has no tokenizer that loads: {_first_line(error)}") from error
     if tokenizer.eos is None:
@@ -59,9 +67,9 @@ def _checked(model: Any, tokenizer: PretrainedTokenizer, folder: Path) -> Langua
         audio = torch.randn(2, 3, llm.shape.hidden_size, generator=torch.Generator().manual_seed(0))
         together, alone = _read(llm, audio, mask), _read(llm, audio[1:, 1:], mask[1:, 1:])
     except FOREIGN as error:
-        raise WeightsError(_unfit(folder, f"{type(error).__name__}: {_first_line(error)}")) from error
+        raise WeightsError(unfit(str(folder), model.config.model_type, _reason(error))) from error
     if not bool((together - alone).abs().max() <= CLOSE * alone.abs().max()):
-        raise WeightsError(_unfit(folder, "padding changes what it reads"))
+        raise WeightsError(unfit(str(folder), model.config.model_type, "padding changes what it reads"))
     return llm
 
 
@@ -73,11 +81,16 @@ def _read(llm: LanguageModel, audio: torch.Tensor, mask: torch.Tensor) -> torch.
     return logits[-1, 0]
 
 
-def _unfit(folder: Path, reason: str) -> str:
-    return (
-        f"{folder} holds an architecture that palprobe cannot show audio to ({reason}). "
-        "Every layer must attend through transformers' attention interface, as in Llama, Qwen, Mistral or Gemma."
-    )
+def _text_part(model: Any) -> Any:
+    """The decoder-only LLM inside a model that also sees: its text network and its head, and nothing else of it."""
+    text = model.config.get_text_config()
+    if text is model.config or model.config.is_encoder_decoder or not hasattr(model, "lm_head"):
+        return model
+    with torch.device("meta"):
+        part = AutoModelForCausalLM.from_config(text, attn_implementation=ATTENTION)
+    setattr(part, part.base_model_prefix, model.get_decoder())
+    part.lm_head = model.lm_head
+    return part
 
 
 def _check(model: Any, info: dict[str, Any], folder: Path) -> None:
@@ -88,6 +101,15 @@ def _check(model: Any, info: dict[str, Any], folder: Path) -> None:
         raise WeightsError(
             f"{folder} holds {type(model).__name__}, which is no decoder-only LLM with a head of its own."
         )
+
+
+def _family(folder: Path) -> str:
+    return str(read_json(folder / "config.json").get("model_type"))
+
+
+def _reason(error: Exception) -> str:
+    own = isinstance(error, PalprobeError)  # says it in words
+    return _first_line(error) if own else f"{type(error).__name__}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

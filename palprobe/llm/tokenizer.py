@@ -6,17 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from palprobe.llm.chat import end_of_turn, render_prompt
+from palprobe.recipe import Template
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-TEMPLATE = "{prompt}\n"  # the answer follows; generation ends at the next newline or at the end-of-sequence token
+TEMPLATE = "{prompt}\n"  # raw; the answer follows, and generation ends at the next newline or end-of-sequence token
 
 
 class Tokenizer(Protocol):
     """What palprobe needs of a tokenizer."""
 
     bos: int | None  # put before the prompt, once, where the LLM was trained so
-    eos: int
+    eos: int  # ends an answer; with a chat template, the end of the turn
+
+    def render(self, prompt: str) -> str:
+        """The prompt as the LLM reads it, up to where the answer begins."""
+        ...
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -30,6 +37,9 @@ class ByteTokenizer:
     eos: int = 256
     vocabulary_size = 257
 
+    def render(self, prompt: str) -> str:
+        return TEMPLATE.format(prompt=prompt)
+
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
@@ -38,16 +48,32 @@ class ByteTokenizer:
 
 
 class PretrainedTokenizer:
-    """A Hugging Face tokenizer without its special tokens, which are placed by `encode_prompt`."""
+    """A Hugging Face tokenizer without its special tokens, which are placed by `encode_prompt` or by a chat template.
 
-    def __init__(self, folder: str | Path) -> None:
+    Args:
+        folder: with the tokenizer's files.
+        template: `raw` or `chat`.
+
+    Raises:
+        WeightsError: `chat`, and the tokenizer has no chat template.
+    """
+
+    def __init__(self, folder: str | Path, template: Template = "raw") -> None:
         from transformers import AutoTokenizer
 
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self._template = template
         with_special = self._tokenizer("a")["input_ids"]
         begin = self._tokenizer.bos_token_id
         self.bos: int | None = begin if begin is not None and with_special[:1] == [begin] else None
         self.eos: int = self._tokenizer.eos_token_id
+        if template == "chat":
+            self.bos, self.eos = None, end_of_turn(self._tokenizer)
+
+    def render(self, prompt: str) -> str:
+        if self._template == "chat":
+            return render_prompt(self._tokenizer, prompt)
+        return TEMPLATE.format(prompt=prompt)
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -67,9 +93,10 @@ class Question:
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> tuple[int, ...]:
-    """Token ids of the templated prompt, with the begin-of-sequence token where the LLM expects one."""
-    ids = tokenizer.encode(TEMPLATE.format(prompt=prompt))
-    return (*(() if tokenizer.bos is None else (tokenizer.bos,)), *ids)
+    """Token ids of the templated prompt; the begin-of-sequence token stands where the LLM expects one, and once."""
+    ids = tokenizer.encode(tokenizer.render(prompt))
+    begins = () if tokenizer.bos is None or ids[:1] == [tokenizer.bos] else (tokenizer.bos,)
+    return (*begins, *ids)
 
 
 def encode_answer(tokenizer: Tokenizer, answer: str) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
 
 Trainable = Literal["connector", "lora", "full"]
+Template = Literal["raw", "chat"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # what both numpy and torch take
 
 
@@ -117,9 +118,18 @@ class TrainSection(Section):
     checkpoint_steps: int = Field(200, ge=1)
 
 
+class PromptSection(Section):
+    """What stands around a question's text; audio comes before all of it."""
+
+    template: Template = Field(
+        "raw", description="raw: the prompt and a newline | chat: one user turn of the LLM's own chat template"
+    )
+
+
 class ScoringSection(Section):
     method: Literal["likelihood", "generation"] = "likelihood"
     max_new_tokens: int = Field(24, ge=1)
+    beams: int = Field(1, ge=1, le=64, description="of generation; 1 is greedy; memory grows with their number")
     batch_size: int = Field(32, ge=1)
     bootstrap_draws: int = Field(2000, ge=100)
 
@@ -142,6 +152,7 @@ class Recipe(Section):
     store: StoreSection = StoreSection()
     encoder: EncoderSection = EncoderSection()
     integration: IntegrationSection = IntegrationSection()
+    prompt: PromptSection = PromptSection()
     train: TrainSection = TrainSection()
     scoring: ScoringSection = ScoringSection()
 

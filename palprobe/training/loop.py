@@ -69,9 +69,12 @@ def train(
         progress: called after every step.
 
     Raises:
+        PalprobeError: an example that is longer than the LLM.
         TrainingError: a loss or gradient that is not finite, no gradient at all, or a batch without an answer.
         KeyboardInterrupt: after the step in hand, with a checkpoint of it saved.
     """
+    text_tokens = [len(question.prompt) + len(question.answer) - 1 for question in data.questions]
+    probe.check_positions(data.ids, data.num_features.tolist(), text_tokens)
     meter = Meter(device)
     accelerator = start(device)
     standardise(probe, data)

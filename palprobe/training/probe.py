@@ -147,6 +147,10 @@ class Branch(nn.Module):
         """Audio tokens that the LLM is shown for that many stored ones."""
         return cast(Integration, self.integration).num_tokens(self.pooling.count(num_features))
 
+    def num_positions(self, num_features: int) -> int:
+        """Positions of the LLM that those tokens take."""
+        return cast(Integration, self.integration).num_positions(self.pooling.count(num_features))
+
 
 class Probe(nn.Module):
     """All that is trained for one cell, and the frozen LLM it reads with.
@@ -205,6 +209,24 @@ class Probe(nn.Module):
             for number, count in enumerate(num_features)
             if number not in self.dropped
         )
+
+    def check_positions(
+        self, ids: Sequence[str], num_features: Sequence[Sequence[int]], text_tokens: Sequence[int]
+    ) -> None:
+        """Refuses the first example that is longer than the LLM, before any time is spent on the others.
+
+        Args:
+            ids: of the examples.
+            num_features: of each one, the stored tokens of each encoder.
+            text_tokens: of each one's prompt and longest answer, without the end that is only predicted.
+
+        Raises:
+            PalprobeError: with its id and both numbers.
+        """
+        for name, counts, text in zip(ids, num_features, text_tokens, strict=True):
+            heard = [(self.branches[at], count) for at, count in enumerate(counts) if at not in self.dropped]
+            audio = sum(branch.num_positions(int(count)) for branch, count in heard)
+            self.llm.check_positions(audio, text, what=f"audio and text of {name!r}")
 
     @property
     def buckets_by(self) -> str:

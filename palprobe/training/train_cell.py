@@ -35,7 +35,7 @@ def build_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) ->
         device: cpu, cuda or mps.
     """
     seed, recipe = plan.cell.seed, plan.recipe
-    llm = load_llm(plan.llm, seed=seed, device=device)
+    llm = load_llm(plan.llm, seed=seed, device=device, template=recipe.prompt.template)
     make_trainable(llm, plan.trainable, lora_rank=recipe.train.lora_rank, seed=seed)
     branches = [
         _branch(choice, source, llm.shape, seed=_branch_seed(seed, number))

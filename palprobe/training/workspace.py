@@ -12,7 +12,7 @@ from palprobe.features.identity import StoreIdentity, feature_identities, record
 from palprobe.features.source import FeatureSource
 from palprobe.files import digest
 from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose
-from palprobe.llm import LLMSource, find_llm
+from palprobe.llm import LLMSource, find_llm, load_tokenizer, template_fields
 from palprobe.recipe import Recipe, Trainable
 from palprobe.recipe.sweep import Variant, distinct
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
@@ -145,6 +145,8 @@ class Workspace:
     def llm(self, name: str) -> LLMSource:
         if name not in self._llms:
             self._llms[name] = find_llm(name, self.places.store / LLM_INDEX)
+            if self.recipe.prompt.template != "raw":
+                load_tokenizer(self._llms[name], self.recipe.prompt.template)  # refused here, not after extraction
         return self._llms[name]
 
     def plan(self, cell: Cell) -> Plan:
@@ -172,6 +174,7 @@ class Workspace:
             **_options(chosen, recipe),
             "seed": cell.seed,
             "fold": cell.fold,
+            **template_fields(llm, recipe.prompt.template),
         }
         task, trainable, run = self.task(cell.task), trainable_of(recipe), run_of(self.places, identity)
         return Plan(cell, recipe, task, splits, keys, features, llm, chosen.choices, trainable, run)
