@@ -94,7 +94,7 @@ def test_listing_is_light() -> None:
 def test_esc50(root: Path) -> None:
     """Labels are the category in words, the recording is the group, and an absent file is counted, its label kept."""
     data = load("esc50", root)
-    assert data.missing == ("2-9-B-5.wav",)
+    assert data.missing == ("audio/2-9-B-5.wav",)
     assert [(e.id, e.group, e.fold, e.references) for e in data.examples] == [
         ("1-7-A-0", "7", 1, ("dog",)),
         ("1-7-B-0", "7", 1, ("dog",)),
