@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from miniature_tasks import LAYOUTS
 
 from palprobe.errors import DataError, UnknownNameError, UsageError
 from palprobe.specs import parse_task
@@ -53,7 +54,7 @@ def write_fsdd(folder: Path) -> None:
         write_wav(folder / "recordings" / f"{name}.wav")
 
 
-MINIATURES = {"esc50": write_esc50, "esc10": write_esc50, "fsdd": write_fsdd, "diagnostics": None}
+MINIATURES = {"esc50": write_esc50, "esc10": write_esc50, "fsdd": write_fsdd, "diagnostics": None} | LAYOUTS
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     for name, write in MINIATURES.items():
         if write is not None:
-            (root / name).mkdir()
+            (root / name).mkdir(exist_ok=True)
             write(root / name)
     return root
 
@@ -76,7 +77,8 @@ def test_contract(name: str, root: Path) -> None:
     data = load(name, root)
     assert len({example.id for example in data.examples}) == len(data.examples) > 0
     for example in data.examples:
-        assert set(example.references) <= set(example.choices)
+        assert not example.choices or set(example.references) <= set(example.choices)
+        assert all("\n" not in answer for answer in (*example.references, *example.choices))
         assert example.audio.is_file()
         assert (example.split is None) != (example.fold is None)
         assert example.prompt and example.group

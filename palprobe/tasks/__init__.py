@@ -10,13 +10,27 @@ from palprobe.registry import Part, Registry, near_miss
 from palprobe.specs import TaskSpec
 from palprobe.types import Task, TaskData
 
+# How far a loader of a published layout can be trusted, as `palprobe list tasks` says it.
+VERIFIED = "verified"  # it has read rows that the publisher wrote
+DOCUMENTED = "layout from documentation"  # written from the sources in its docstring; no row was at hand
+
 TASKS = Registry(
     "task",
     {
         "diagnostics": Part("palprobe.tasks.diagnostics:load_diagnostics", "nine questions about synthesised sounds"),
-        "esc10": Part("palprobe.tasks.esc50:load_esc10", "10 environmental sounds, 5 folds (a part of ESC-50)"),
-        "esc50": Part("palprobe.tasks.esc50:load_esc50", "50 environmental sounds, 5 folds"),
-        "fsdd": Part("palprobe.tasks.fsdd:load_fsdd", "spoken digits; variants digit (default) and speaker"),
+        "esc10": Part(
+            "palprobe.tasks.esc50:load_esc10", f"10 environmental sounds, 5 folds (a part of ESC-50); {VERIFIED}"
+        ),
+        "esc50": Part(
+            "palprobe.tasks.esc50:load_esc50", f"50 environmental sounds, 5 folds; {VERIFIED} on the rows of ESC-10"
+        ),
+        "fsdd": Part(
+            "palprobe.tasks.fsdd:load_fsdd", f"spoken digits; variants digit (default) and speaker; {VERIFIED}"
+        ),
+        "urbansound8k": Part(
+            "palprobe.tasks.urbansound8k:load_urbansound8k", f"10 urban sounds, 10 folds; {DOCUMENTED}"
+        ),
+        "vggsound": Part("palprobe.tasks.vggsound:load_vggsound", f"309 sounds on YouTube; {DOCUMENTED}"),
     },
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
