@@ -6,7 +6,7 @@ No loader of a layout decodes audio. Each writer gets an empty folder; what its 
 from pathlib import Path
 
 import pytest
-from miniature_files import table, touch
+from miniature_files import table, text, touch
 
 from palprobe.errors import DataError
 from palprobe.specs import parse_task
@@ -43,9 +43,71 @@ def vggsound(folder: Path) -> None:
     touch(*(folder / "video" / name for name in (*names, "eeeeeeeeeee_000003.wav")))
 
 
+def vocalsound(folder: Path) -> None:
+    """Three speakers: one lacks a sniff, one has a second cough; and what a Mac leaves behind."""
+    for name, speaker in (("tr", "f0001"), ("val", "m0002"), ("te", "f0003")):
+        table(folder / "meta" / f"{name}_meta.csv", (speaker, "female", 30, "USA", "English", "no"))
+        sounds = ("laughter", "sigh", "cough", "throatclearing", "sneeze", "sniff")
+        touch(*(folder / "audio_16k" / f"{speaker}_0_{sound}.wav" for sound in sounds))
+    (folder / "audio_16k" / "f0001_0_sniff.wav").unlink()
+    touch(folder / "audio_16k" / "f0003_1_cough.wav", folder / "audio_16k" / "._f0003_1_cough.wav")
+
+
+def crema_d(folder: Path) -> None:
+    names = (
+        "1001_DFA_ANG_XX",
+        "1001_IEO_HAP_HI",
+        "1040_ITH_SAD_X",
+        "1017_IEO_FEA_LO",
+        "1008_TAI_NEU_XX",
+        "1089_WSI_DIS_XX",
+    )
+    touch(*(folder / "AudioWAV" / f"{name}.wav" for name in names))
+
+
+def ravdess(folder: Path) -> None:
+    """Four of the 1440 recordings, and a song, which is none of them."""
+    names = ("03-01-01-01-01-01-01", "03-01-08-02-02-02-01", "03-01-05-01-01-01-06", "03-01-02-01-01-01-24")
+    touch(*(folder / f"Actor_{name[-2:]}" / f"{name}.wav" for name in (*names, "03-02-05-01-01-01-06")))
+
+
+def speech_commands(folder: Path) -> None:
+    """Two words, three speakers; one listed file is not there."""
+    files = (
+        "yes/0a_nohash_0.wav",
+        "yes/0a_nohash_1.wav",
+        "no/0a_nohash_0.wav",
+        "no/1b_nohash_0.wav",
+        "yes/2c_nohash_0.wav",
+    )
+    touch(*(folder / name for name in (*files, "_background_noise_/pink_noise.wav")))
+    text(folder / "validation_list.txt", "no/1b_nohash_0.wav\n")
+    text(folder / "testing_list.txt", "yes/2c_nohash_0.wav\nno/2c_nohash_0.wav\n")
+
+
+def fluent_speech_commands(folder: Path) -> None:
+    header = ("", "path", "speakerId", "transcription", "action", "object", "location")
+    rows = {
+        "train": [
+            (0, "wavs/speakers/A/1.wav", "A", "Turn the heat up", "increase", "heat", "none"),
+            (1, "wavs/speakers/A/2.wav", "A", "Lights on in the kitchen", "activate", "lights", "kitchen"),
+        ],
+        "valid": [(0, "wavs/speakers/B/3.wav", "B", "Heat up", "increase", "heat", "none")],
+        "test": [(0, "wavs/speakers/C/4.wav", "C", "Warmer", "increase", "heat", "none")],
+    }
+    for split, lines in rows.items():
+        table(folder / "data" / f"{split}_data.csv", header, *lines)
+        touch(*(folder / line[1] for line in lines))
+
+
 LAYOUTS = {
+    "crema-d": crema_d,
+    "fluent-speech-commands": fluent_speech_commands,
+    "ravdess": ravdess,
+    "speech-commands": speech_commands,
     "urbansound8k": urbansound8k,
     "vggsound": vggsound,
+    "vocalsound": vocalsound,
 }
 
 

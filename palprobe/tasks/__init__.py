@@ -17,6 +17,9 @@ DOCUMENTED = "layout from documentation"  # written from the sources in its docs
 TASKS = Registry(
     "task",
     {
+        "crema-d": Part(
+            "palprobe.tasks.crema_d:load_crema_d", f"6 acted emotions, a split by actor of ours; {DOCUMENTED}"
+        ),
         "diagnostics": Part("palprobe.tasks.diagnostics:load_diagnostics", "nine questions about synthesised sounds"),
         "esc10": Part(
             "palprobe.tasks.esc50:load_esc10", f"10 environmental sounds, 5 folds (a part of ESC-50); {VERIFIED}"
@@ -24,13 +27,23 @@ TASKS = Registry(
         "esc50": Part(
             "palprobe.tasks.esc50:load_esc50", f"50 environmental sounds, 5 folds; {VERIFIED} on the rows of ESC-10"
         ),
+        "fluent-speech-commands": Part(
+            "palprobe.tasks.fluent_speech_commands:load_fluent_speech_commands", f"31 spoken intents; {DOCUMENTED}"
+        ),
         "fsdd": Part(
             "palprobe.tasks.fsdd:load_fsdd", f"spoken digits; variants digit (default) and speaker; {VERIFIED}"
+        ),
+        "ravdess": Part(
+            "palprobe.tasks.ravdess:load_ravdess", f"8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}"
+        ),
+        "speech-commands": Part(
+            "palprobe.tasks.speech_commands:load_speech_commands", f"35 spoken words; {DOCUMENTED}"
         ),
         "urbansound8k": Part(
             "palprobe.tasks.urbansound8k:load_urbansound8k", f"10 urban sounds, 10 folds; {DOCUMENTED}"
         ),
         "vggsound": Part("palprobe.tasks.vggsound:load_vggsound", f"309 sounds on YouTube; {DOCUMENTED}"),
+        "vocalsound": Part("palprobe.tasks.vocalsound:load_vocalsound", f"6 vocal sounds; {DOCUMENTED}"),
     },
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
