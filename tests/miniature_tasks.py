@@ -3,6 +3,7 @@
 No loader of a layout decodes audio. Each writer gets an empty folder; what its tests expect is counted by hand there.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -100,9 +101,73 @@ def fluent_speech_commands(folder: Path) -> None:
         touch(*(folder / line[1] for line in lines))
 
 
+def nsynth(folder: Path) -> None:
+    """Four notes; an instrument that validation and test share."""
+
+    def note(instrument: str, family: str, pitch: int) -> dict[str, object]:
+        return {
+            "instrument_str": instrument,
+            "instrument_family_str": family,
+            "instrument_source_str": "acoustic",
+            "pitch": pitch,
+            "velocity": 75,
+            "qualities_str": ["bright"],
+        }
+
+    notes = {
+        "train": {
+            "synth_lead_a_000-060-075": note("synth_lead_a_000", "synth_lead", 60),
+            "bass_b_000-061-075": note("bass_b_000", "bass", 61),
+        },
+        "valid": {"bass_c_000-060-075": note("bass_c_000", "bass", 60)},
+        "test": {"bass_c_000-061-075": note("bass_c_000", "bass", 61)},
+    }
+    for split, named in notes.items():
+        text(folder / f"nsynth-{split}" / "examples.json", json.dumps(named))
+        touch(*(folder / f"nsynth-{split}" / "audio" / f"{name}.wav" for name in named))
+
+
+def gtzan(folder: Path) -> None:
+    """Both spellings of a track, the original .au and the .wav of copies; one track is not there."""
+    text(folder / "train_filtered.txt", "blues/blues.00029.wav\njazz/jazz.00000.wav\n")
+    text(folder / "valid_filtered.txt", "blues.00030\n")
+    text(folder / "test_filtered.txt", "jazz/jazz.00001.wav\njazz/jazz.00054.wav\n")
+    names = ("blues/blues.00029.wav", "jazz/jazz.00000.au", "blues/blues.00030.wav", "jazz/jazz.00001.au")
+    touch(*(folder / "genres" / name for name in names))
+
+
+def fma_small(folder: Path) -> None:
+    """Three tracks of `small`, one of another subset; two header rows and one that names the index."""
+    table(
+        folder / "fma_metadata" / "tracks.csv",
+        ("", "album", "artist", "set", "set", "track", "track"),
+        ("", "id", "id", "split", "subset", "genre_top", "title"),
+        ("track_id", "", "", "", "", "", ""),
+        (2, 1, 1, "training", "small", "Hip-Hop", "Food"),
+        (137, 5, 7, "validation", "small", "Rock", 'A "quoted"\ntitle'),
+        (140, 6, 9, "test", "small", "Hip-Hop", "Queen"),
+        (141, 6, 9, "test", "medium", "Folk", "Ohio"),
+        (155000, 7, 8, "training", "small", "Rock", "Gone"),
+    )
+    touch(*(folder / "fma_small" / name for name in ("000/000002.mp3", "000/000137.mp3", "000/000140.mp3")))
+
+
+def notes(folder: Path) -> None:
+    """Ten piano notes of five pitches, ten hits of two kinds, and one trumpet, too few to be a family."""
+    rows = [(f"audio/key_{n:02d}.flac", "keyboard", "piano", 60 + n % 5, f"C{n % 5}", "") for n in range(10)]
+    rows += [(f"audio/hit_{n:02d}.flac", "percussion_body", "body", "", "", f"hit {n % 2}") for n in range(10)]
+    rows += [("audio/trumpet.flac", "brass", "trumpet", 60, "C0", "")]
+    table(folder / "notes.csv", ("file", "family", "instrument", "midi", "pitch", "sound"), *rows)
+    touch(*(folder / row[0] for row in rows))
+
+
 LAYOUTS = {
     "crema-d": crema_d,
     "fluent-speech-commands": fluent_speech_commands,
+    "fma-small": fma_small,
+    "gtzan": gtzan,
+    "notes": notes,
+    "nsynth": nsynth,
     "ravdess": ravdess,
     "speech-commands": speech_commands,
     "urbansound8k": urbansound8k,

@@ -30,8 +30,20 @@ TASKS = Registry(
         "fluent-speech-commands": Part(
             "palprobe.tasks.fluent_speech_commands:load_fluent_speech_commands", f"31 spoken intents; {DOCUMENTED}"
         ),
+        "fma-small": Part("palprobe.tasks.fma_small:load_fma_small", f"8 genres of music; {DOCUMENTED}"),
         "fsdd": Part(
             "palprobe.tasks.fsdd:load_fsdd", f"spoken digits; variants digit (default) and speaker; {VERIFIED}"
+        ),
+        "gtzan": Part(
+            "palprobe.tasks.gtzan:load_gtzan", f"10 genres of music, fault-filtered lists wanted; {DOCUMENTED}"
+        ),
+        "notes": Part(
+            "palprobe.tasks.notes:load_notes",
+            f"a small set of notes and hits; variants instrument (default) and pitch; {VERIFIED}",
+        ),
+        "nsynth": Part(
+            "palprobe.tasks.nsynth:load_nsynth",
+            f"instrument notes; variants family (default), source and pitch; {DOCUMENTED}",
         ),
         "ravdess": Part(
             "palprobe.tasks.ravdess:load_ravdess", f"8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}"
