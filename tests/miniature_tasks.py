@@ -6,6 +6,7 @@ No loader of a layout decodes audio. Each writer gets an empty folder; what its 
 import json
 from pathlib import Path
 
+import miniature_texts as texts
 import pytest
 from miniature_files import table, text, touch
 
@@ -162,13 +163,18 @@ def notes(folder: Path) -> None:
 
 
 LAYOUTS = {
+    "audiocaps": texts.audiocaps,
+    "captions": texts.captions,
+    "clotho": texts.clotho,
     "crema-d": crema_d,
     "fluent-speech-commands": fluent_speech_commands,
     "fma-small": fma_small,
     "gtzan": gtzan,
+    "musiccaps": texts.musiccaps,
     "notes": notes,
     "nsynth": nsynth,
     "ravdess": ravdess,
+    "song-describer": texts.song_describer,
     "speech-commands": speech_commands,
     "urbansound8k": urbansound8k,
     "vggsound": vggsound,

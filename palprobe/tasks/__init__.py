@@ -17,6 +17,11 @@ DOCUMENTED = "layout from documentation"  # written from the sources in its docs
 TASKS = Registry(
     "task",
     {
+        "audiocaps": Part("palprobe.tasks.audiocaps:load_audiocaps", f"captions of YouTube sounds; {VERIFIED}"),
+        "captions": Part(
+            "palprobe.tasks.captions:load_captions", f"captions of a small set of sounds and music, 5 folds; {VERIFIED}"
+        ),
+        "clotho": Part("palprobe.tasks.clotho:load_clotho", f"five captions a sound; {DOCUMENTED}"),
         "crema-d": Part(
             "palprobe.tasks.crema_d:load_crema_d", f"6 acted emotions, a split by actor of ours; {DOCUMENTED}"
         ),
@@ -37,6 +42,7 @@ TASKS = Registry(
         "gtzan": Part(
             "palprobe.tasks.gtzan:load_gtzan", f"10 genres of music, fault-filtered lists wanted; {DOCUMENTED}"
         ),
+        "musiccaps": Part("palprobe.tasks.musiccaps:load_musiccaps", f"descriptions of YouTube music; {DOCUMENTED}"),
         "notes": Part(
             "palprobe.tasks.notes:load_notes",
             f"a small set of notes and hits; variants instrument (default) and pitch; {VERIFIED}",
@@ -47,6 +53,10 @@ TASKS = Registry(
         ),
         "ravdess": Part(
             "palprobe.tasks.ravdess:load_ravdess", f"8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}"
+        ),
+        "song-describer": Part(
+            "palprobe.tasks.song_describer:load_song_describer",
+            f"captions of songs, test only; variant valid; {DOCUMENTED}",
         ),
         "speech-commands": Part(
             "palprobe.tasks.speech_commands:load_speech_commands", f"35 spoken words; {DOCUMENTED}"
