@@ -163,16 +163,22 @@ def notes(folder: Path) -> None:
 
 
 LAYOUTS = {
+    "air-bench": texts.air_bench,
     "audiocaps": texts.audiocaps,
     "captions": texts.captions,
     "clotho": texts.clotho,
+    "clothoaqa": texts.clothoaqa,
     "crema-d": crema_d,
     "fluent-speech-commands": fluent_speech_commands,
     "fma-small": fma_small,
     "gtzan": gtzan,
+    "mmar": texts.mmar,
+    "mmau": texts.mmau,
+    "muchomusic": texts.muchomusic,
     "musiccaps": texts.musiccaps,
     "notes": notes,
     "nsynth": nsynth,
+    "qa": texts.qa,
     "ravdess": ravdess,
     "song-describer": texts.song_describer,
     "speech-commands": speech_commands,

@@ -17,11 +17,18 @@ DOCUMENTED = "layout from documentation"  # written from the sources in its docs
 TASKS = Registry(
     "task",
     {
+        "air-bench": Part(
+            "palprobe.tasks.air_bench:load_air_bench", f"19 tasks in single-choice questions, test only; {DOCUMENTED}"
+        ),
         "audiocaps": Part("palprobe.tasks.audiocaps:load_audiocaps", f"captions of YouTube sounds; {VERIFIED}"),
         "captions": Part(
             "palprobe.tasks.captions:load_captions", f"captions of a small set of sounds and music, 5 folds; {VERIFIED}"
         ),
         "clotho": Part("palprobe.tasks.clotho:load_clotho", f"five captions a sound; {DOCUMENTED}"),
+        "clothoaqa": Part(
+            "palprobe.tasks.clothoaqa:load_clothoaqa",
+            f"questions about sounds; variants yes-no (default) and word (open); {DOCUMENTED}",
+        ),
         "crema-d": Part(
             "palprobe.tasks.crema_d:load_crema_d", f"6 acted emotions, a split by actor of ours; {DOCUMENTED}"
         ),
@@ -42,6 +49,13 @@ TASKS = Registry(
         "gtzan": Part(
             "palprobe.tasks.gtzan:load_gtzan", f"10 genres of music, fault-filtered lists wanted; {DOCUMENTED}"
         ),
+        "mmar": Part("palprobe.tasks.mmar:load_mmar", f"multiple choice that takes reasoning, test only; {DOCUMENTED}"),
+        "mmau": Part(
+            "palprobe.tasks.mmau:load_mmau", f"multiple choice on sound, music and speech, test only; {VERIFIED}"
+        ),
+        "muchomusic": Part(
+            "palprobe.tasks.muchomusic:load_muchomusic", f"multiple choice on music, test only; {DOCUMENTED}"
+        ),
         "musiccaps": Part("palprobe.tasks.musiccaps:load_musiccaps", f"descriptions of YouTube music; {DOCUMENTED}"),
         "notes": Part(
             "palprobe.tasks.notes:load_notes",
@@ -51,6 +65,7 @@ TASKS = Registry(
             "palprobe.tasks.nsynth:load_nsynth",
             f"instrument notes; variants family (default), source and pitch; {DOCUMENTED}",
         ),
+        "qa": Part("palprobe.tasks.qa:load_qa", f"multiple choice on small sets of recordings, 5 folds; {VERIFIED}"),
         "ravdess": Part(
             "palprobe.tasks.ravdess:load_ravdess", f"8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}"
         ),
