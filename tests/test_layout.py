@@ -146,6 +146,7 @@ def test_options():
     assert "found ['a', 'b']" in refused(options, ["a", "b"], "c", "q")
     assert "a list of texts was expected" in refused(options, "ab", "a", "q")
     assert "a list of texts was expected" in refused(options, ["a", None], "a", "q")
+    assert "a list of texts was expected" in refused(options, ["a", " "], "a", "q")
 
 
 def test_texts_become_lines():
@@ -171,3 +172,9 @@ def test_missing_audio_is_counted_by_question(tmp_path):
     data = task_data("t", tmp_path, examples, licence="l", citation="c")
     assert [example.id for example in data.examples] == ["0"]
     assert data.missing == ("gone.wav", "gone.wav", "\0.wav", "x" * 5000)
+
+
+def test_a_blank_answer_is_refused(tmp_path):
+    """A label of underscores alone has no words: nothing could be scored."""
+    example = Example("x", "g", tmp_path / "a.wav", "?", (words("__"),), split="test")
+    assert "Task 't': 'x' has a blank answer" in refused(task_data, "t", tmp_path, [example], licence="", citation="")

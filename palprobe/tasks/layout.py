@@ -159,9 +159,9 @@ def options(choices: object, answer: str, where: str) -> tuple[str, ...]:
     """The different choices of one question in their order; one that is given twice counts once.
 
     Raises:
-        DataError: they are no list of texts, fewer than two, or the answer is none of them.
+        DataError: they are no list of texts, one is blank, fewer than two differ, or the answer is none of them.
     """
-    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+    if not isinstance(choices, list) or not all(isinstance(choice, str) and choice.strip() for choice in choices):
         raise DataError(f"{where}: a list of texts was expected as choices, found {choices!r}.")
     found = tuple(dict.fromkeys(one_line(choice) for choice in choices))
     if len(found) < 2 or one_line(answer) not in found:
@@ -229,7 +229,14 @@ def hashed_fold(group: str, num_folds: int) -> int:
 
 
 def task_data(name: str, folder: Path, examples: Sequence[Example], *, licence: str, citation: str) -> TaskData:
-    """The examples whose audio is there; those of absent files are counted, one for each question."""
+    """The examples whose audio is there; those of absent files are counted, one for each question.
+
+    Raises:
+        DataError: an answer is blank.
+    """
+    blank = next((example.id for example in examples if not all(example.references)), None)
+    if blank is not None:
+        raise DataError(f"Task {name!r}: {blank!r} has a blank answer. Mend the table in {str(folder)!r}.")
     there = {path: is_file(path) for path in dict.fromkeys(example.audio for example in examples)}
     missing = (example.audio for example in examples if not there[example.audio])
     shown = tuple(str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in missing)

@@ -57,7 +57,7 @@ def load_notes(folder: Path, variant: str | None) -> TaskData:
 
 def _by_pitch_or_hit(rows: Rows) -> Iterator[tuple[dict[str, str], str, int]]:
     for row in rows:
-        group = row.get("pitch") or row.get("sound")
+        group = row.get("pitch", "").strip() or row.get("sound", "").strip()
         if not group:
             raise DataError(f"notes.csv: {row['file']!r} has neither a pitch nor a sound. Expected {EXPECTED}.")
         yield row, group, hashed_fold(group, NUM_FOLDS["instrument"])
