@@ -13,6 +13,7 @@ COLUMNS = ("file_name", "caption_1", "caption_2")  # those used
 NUM_FOLDS = 5
 EXPECTED = "captions.csv (file_name, caption_1, caption_2) beside audio/"
 LICENCE = "CC BY, public domain and MIT, by clip"
+CITATION = "authors and sources: LICENSE.txt beside the table"
 
 
 def load_captions(folder: Path, variant: str | None) -> TaskData:
@@ -38,4 +39,4 @@ def load_captions(folder: Path, variant: str | None) -> TaskData:
         )
         for row in read_table(folder / "captions.csv", COLUMNS, EXPECTED)
     ]
-    return task_data("captions", folder, examples, licence=LICENCE, citation="")
+    return task_data("captions", folder, examples, licence=LICENCE, citation=CITATION)

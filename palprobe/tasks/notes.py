@@ -17,6 +17,7 @@ FEWEST_CLIPS = {"instrument": 10, "pitch": 2}  # of an answer
 NUM_FOLDS = {"instrument": 5, "pitch": 3}
 EXPECTED = "notes.csv (file, family, instrument, pitch, sound) beside audio/"
 LICENCE = "public domain, CC0 and CC BY 4.0, by clip"
+CITATION = "authors and sources: LICENSE.txt beside the table"
 
 Rows = list[dict[str, str]]
 
@@ -52,7 +53,7 @@ def load_notes(folder: Path, variant: str | None) -> TaskData:
         )
         for row, group, fold in (_by_pitch_or_hit(kept) if variant == "instrument" else _dealt(kept))
     ]
-    return task_data(f"notes:{variant}", folder, classification(examples), licence=LICENCE, citation="")
+    return task_data(f"notes:{variant}", folder, classification(examples), licence=LICENCE, citation=CITATION)
 
 
 def _by_pitch_or_hit(rows: Rows) -> Iterator[tuple[dict[str, str], str, int]]:

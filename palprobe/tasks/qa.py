@@ -12,6 +12,7 @@ KEYS = ("id", "audio", "question", "answer", "task", "category")  # and `choices
 NUM_FOLDS = 5
 EXPECTED = "qa.jsonl (id, audio, question, choices, answer, task, category) in a folder beside those of the audio"
 LICENCE = "questions made from the labels; audio: as of esc10, fsdd, librispeech and notes"
+CITATION = "authors and sources: LICENSE.txt beside the table"
 
 
 def load_qa(folder: Path, variant: str | None) -> TaskData:
@@ -45,7 +46,7 @@ def load_qa(folder: Path, variant: str | None) -> TaskData:
                 meta={"task": row["task"]},
             )
         )
-    return task_data("qa", folder, examples, licence=LICENCE, citation="")
+    return task_data("qa", folder, examples, licence=LICENCE, citation=CITATION)
 
 
 def _recording(audio: PurePosixPath) -> str:
