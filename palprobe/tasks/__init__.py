@@ -10,16 +10,81 @@ from palprobe.registry import Part, Registry, near_miss
 from palprobe.specs import TaskSpec
 from palprobe.types import Task, TaskData
 
+# How far a loader of a published layout can be trusted, as `palprobe list tasks` says it.
+VERIFIED = "verified"  # it has read rows that the publisher wrote
+DOCUMENTED = "layout from documentation"  # written from the sources in its docstring; no row was at hand
+
 TASKS = Registry(
     "task",
     {
-        "diagnostics": Part("palprobe.tasks.diagnostics:load_diagnostics", "nine questions about synthesised sounds"),
-        "esc10": Part("palprobe.tasks.esc50:load_esc10", "10 environmental sounds, 5 folds (a part of ESC-50)"),
-        "esc50": Part("palprobe.tasks.esc50:load_esc50", "50 environmental sounds, 5 folds"),
-        "fsdd": Part("palprobe.tasks.fsdd:load_fsdd", "spoken digits; variants digit (default) and speaker"),
-        "librispeech": Part(
-            "palprobe.tasks.librispeech:load_librispeech", "read English; variants sex (default) and asr, scored by WER"
+        "air-bench": Part(
+            "palprobe.tasks.air_bench:load_air_bench", f"19 tasks in single-choice questions, test only; {DOCUMENTED}"
         ),
+        "audiocaps": Part("palprobe.tasks.audiocaps:load_audiocaps", f"captions of YouTube sounds; {VERIFIED}"),
+        "captions": Part(
+            "palprobe.tasks.captions:load_captions", f"captions of a small set of sounds and music, 5 folds; {VERIFIED}"
+        ),
+        "clotho": Part("palprobe.tasks.clotho:load_clotho", f"five captions a sound; {DOCUMENTED}"),
+        "clothoaqa": Part(
+            "palprobe.tasks.clothoaqa:load_clothoaqa",
+            f"questions about sounds; variants yes-no (default) and word (open); {DOCUMENTED}",
+        ),
+        "crema-d": Part(
+            "palprobe.tasks.crema_d:load_crema_d", f"6 acted emotions, a split by actor of ours; {DOCUMENTED}"
+        ),
+        "diagnostics": Part("palprobe.tasks.diagnostics:load_diagnostics", "nine questions about synthesised sounds"),
+        "esc10": Part(
+            "palprobe.tasks.esc50:load_esc10", f"10 environmental sounds, 5 folds (a part of ESC-50); {VERIFIED}"
+        ),
+        "esc50": Part(
+            "palprobe.tasks.esc50:load_esc50", f"50 environmental sounds, 5 folds; {VERIFIED} on the rows of ESC-10"
+        ),
+        "fluent-speech-commands": Part(
+            "palprobe.tasks.fluent_speech_commands:load_fluent_speech_commands", f"31 spoken intents; {DOCUMENTED}"
+        ),
+        "fma-small": Part("palprobe.tasks.fma_small:load_fma_small", f"8 genres of music; {DOCUMENTED}"),
+        "fsdd": Part(
+            "palprobe.tasks.fsdd:load_fsdd", f"spoken digits; variants digit (default) and speaker; {VERIFIED}"
+        ),
+        "gtzan": Part(
+            "palprobe.tasks.gtzan:load_gtzan", f"10 genres of music, fault-filtered lists wanted; {DOCUMENTED}"
+        ),
+        "librispeech": Part(
+            "palprobe.tasks.librispeech:load_librispeech",
+            f"read English; variants sex (default) and asr, scored by WER; {VERIFIED}",
+        ),
+        "mmar": Part("palprobe.tasks.mmar:load_mmar", f"multiple choice that takes reasoning, test only; {DOCUMENTED}"),
+        "mmau": Part(
+            "palprobe.tasks.mmau:load_mmau", f"multiple choice on sound, music and speech, test only; {VERIFIED}"
+        ),
+        "muchomusic": Part(
+            "palprobe.tasks.muchomusic:load_muchomusic", f"multiple choice on music, test only; {DOCUMENTED}"
+        ),
+        "musiccaps": Part("palprobe.tasks.musiccaps:load_musiccaps", f"descriptions of YouTube music; {DOCUMENTED}"),
+        "notes": Part(
+            "palprobe.tasks.notes:load_notes",
+            f"a small set of notes and hits; variants instrument (default) and pitch; {VERIFIED}",
+        ),
+        "nsynth": Part(
+            "palprobe.tasks.nsynth:load_nsynth",
+            f"instrument notes; variants family (default), source and pitch; {DOCUMENTED}",
+        ),
+        "qa": Part("palprobe.tasks.qa:load_qa", f"multiple choice on small sets of recordings, 5 folds; {VERIFIED}"),
+        "ravdess": Part(
+            "palprobe.tasks.ravdess:load_ravdess", f"8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}"
+        ),
+        "song-describer": Part(
+            "palprobe.tasks.song_describer:load_song_describer",
+            f"captions of songs, test only; variant valid; {DOCUMENTED}",
+        ),
+        "speech-commands": Part(
+            "palprobe.tasks.speech_commands:load_speech_commands", f"35 spoken words; {DOCUMENTED}"
+        ),
+        "urbansound8k": Part(
+            "palprobe.tasks.urbansound8k:load_urbansound8k", f"10 urban sounds, 10 folds; {DOCUMENTED}"
+        ),
+        "vggsound": Part("palprobe.tasks.vggsound:load_vggsound", f"309 sounds on YouTube; {DOCUMENTED}"),
+        "vocalsound": Part("palprobe.tasks.vocalsound:load_vocalsound", f"6 vocal sounds; {DOCUMENTED}"),
     },
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher

@@ -23,6 +23,8 @@ def load_fsdd(folder: Path, variant: str | None) -> TaskData:
     Args:
         folder: holds `recordings/`.
         variant: `digit` (default) or `speaker`: what is asked.
+
+    Source: the publisher's README for names and split.
     """
     check_variant("fsdd", variant, PROMPTS)
     variant = variant or "digit"

@@ -17,10 +17,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from palprobe.errors import DataError
 from palprobe.registry import near_miss
+from palprobe.tasks.layout import is_file, parse_json
 from palprobe.types import SPLITS, Example, Split, TaskData
 
 PROMPTS = {"label": "Which sound is this?", "answer": "What is the answer?"}
@@ -58,7 +59,7 @@ def load_manifest(source: str, *, allow_missing: bool = False) -> TaskData:
     examples = [_example(row, f"row-{number:06d}", base) for number, row in enumerate(rows, start=1)]
     _check_alike(rows)
     _check_ids(rows, examples)
-    there = [_is_file(example.audio) for example in examples]
+    there = [is_file(example.audio) for example in examples]
     missing = [row for row, found in zip(rows, there, strict=True) if not found]
     if missing and not allow_missing:
         missing[0].fail(
@@ -121,7 +122,7 @@ def _json_rows(source: str, text: str) -> Iterator[Row]:
             continue
         row = Row(source, number, {})
         try:
-            values = _parse_json(line)
+            values = parse_json(line)
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{source}, line {number}: no JSON ({error}).") from error
         if not isinstance(values, dict):
@@ -135,11 +136,6 @@ def _json_rows(source: str, text: str) -> Iterator[Row]:
         if any(0xD800 <= ord(letter) <= 0xDFFF for letter in "".join(map(str, cells.values()))):
             row.fail("an escape stands for half a character (a lone surrogate).")
         yield replace(row, cells={name: value for name, value in cells.items() if value is not None and value.strip()})
-
-
-def _parse_json(text: str) -> Any:
-    """Numbers stay as they are written: a label 1e3 is no 1000.0."""
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
 
 
 def _example(row: Row, default_id: str, base: Path) -> Example:
@@ -192,7 +188,7 @@ def _choices(row: Row) -> tuple[str, ...]:
         return ()
     text = row.cells["choices"]
     try:
-        parsed = _parse_json(text)
+        parsed = parse_json(text)
     except (json.JSONDecodeError, RecursionError):
         parsed = text.split("|")
     if not isinstance(parsed, list) or not all(isinstance(choice, str) and choice.strip() for choice in parsed):
@@ -252,10 +248,3 @@ def _with_choices(source: str, examples: Sequence[Example]) -> list[Example]:
     if len(labels) < 2:
         raise DataError(f"{source}: every row has the label {labels[0]!r}; two or more different ones are needed.")
     return [replace(example, choices=labels) for example in examples]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a NUL
-        return False
