@@ -6,7 +6,7 @@ network. Both are added through tanh gates that start at zero, so that training 
 
 from __future__ import annotations
 
-from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +45,16 @@ class GatedBlock(nn.Module):
 
     def forward(self, hidden: Tensor, _: Tensor, *, audio: Tensor, audio_mask: Tensor) -> Tensor:
         """(B, L, H) before a layer, its mask, (B, N, H) audio and its (B, N) mask → (B, L, H)."""
-        query = self._heads(self.query(self.norm(hidden)))
+        return self.mix(hidden, *self.read(audio), audio_mask)
+
+    def read(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, H) audio → its keys and values, (B, heads, N, H / heads) each."""
         key, value = (self._heads(part) for part in self.key_value(self.audio_norm(audio)).chunk(2, dim=-1))
+        return key, value
+
+    def mix(self, hidden: Tensor, key: Tensor, value: Tensor, audio_mask: Tensor) -> Tensor:
+        """(B, L, H) before a layer and what `read` gave → (B, L, H)."""
+        query = self._heads(self.query(self.norm(hidden)))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=audio_mask[:, None, None])
         hidden = hidden + self.attention_gate.tanh() * self.output(mixed.transpose(1, 2).flatten(2))
         updated: Tensor = hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden)
@@ -55,6 +63,19 @@ class GatedBlock(nn.Module):
     def _heads(self, rows: Tensor) -> Tensor:
         """(B, n, H) → (B, heads, n, H / heads)."""
         return rows.view(*rows.shape[:2], self.num_heads, -1).transpose(1, 2)
+
+
+class Reading:
+    """A block and the audio that it reads, whose keys and values are made once: decoding calls it for every token."""
+
+    def __init__(self, block: GatedBlock, audio: Tensor, audio_mask: Tensor) -> None:
+        self._block, self.audio, self.audio_mask = block, audio, audio_mask
+        self._pair: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, hidden: Tensor, _: Tensor) -> Tensor:
+        if self._pair is None:
+            self._pair = self._block.read(self.audio)
+        return self._block.mix(hidden, *self._pair, self.audio_mask)
 
 
 class Flamingo(nn.Module):
@@ -77,9 +98,8 @@ class Flamingo(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> AudioContext:
         """(B, T, D) features and their (B, T) mask → a block for each chosen layer."""
         audio = self.connector(features)  # (B, N, H)
-        return AudioContext(
-            blocks={int(layer): partial(block, audio=audio, audio_mask=mask) for layer, block in self.blocks.items()}
-        )
+        blocks = ((int(layer), cast(GatedBlock, block)) for layer, block in self.blocks.items())
+        return AudioContext(blocks={layer: Reading(block, audio, mask) for layer, block in blocks})
 
     def num_tokens(self, num_features: int) -> int:
         return num_features

@@ -13,7 +13,8 @@ from transformers import Cache, PreTrainedModel
 
 from palprobe.errors import PalprobeError
 from palprobe.llm.attention import KeyValue, additive_mask, as_argument, growing_cache, reading_cache
-from palprobe.llm.memory import capture, find_layers, fits, project
+from palprobe.llm.fused import FusedProjection
+from palprobe.llm.memory import Make, capture, find_layers, fits, project
 from palprobe.llm.tokenizer import Tokenizer
 from palprobe.types import AudioContext, Block, LLMShape
 
@@ -69,6 +70,7 @@ class LanguageModel(nn.Module):
             getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         )
         self._window: int | None = _sliding_window(config)
+        model.get_output_embeddings().register_forward_pre_hook(_in_one_piece)
         with torch.no_grad():
             weight = model.get_input_embeddings().weight
             sample = model.get_input_embeddings()(torch.arange(min(4096, weight.shape[0]), device=weight.device))
@@ -76,11 +78,17 @@ class LanguageModel(nn.Module):
             config.hidden_size, config.num_hidden_layers, float(sample.float().square().mean().sqrt())
         )
         self._project = project if fits(self.decoder) else capture
+        self._fused = FusedProjection(self.decoder) if self._project is project else None
 
     @property
     def decoder(self) -> Any:
         """The model without its vocabulary head."""
         return self.model.base_model
+
+    @property
+    def stacked_weights(self) -> list[Tensor]:
+        """Rearranged copies of frozen weights that are kept beside the model."""
+        return [] if self._fused is None else self._fused.stacked
 
     @property
     def device(self) -> torch.device:
@@ -122,10 +130,9 @@ class LanguageModel(nn.Module):
         """
         assert bool(text.mask[:, -1].all()), "prompts end in the last column"  # noqa: S101 - see left_padded
         layout = self._lay_out(text, context, new_tokens=max_new_tokens)
-        assert layout.visible is not None  # noqa: S101 - made when there are new tokens
         cache = growing_cache(self._audio_layers(context, layout))
         columns = layout.columns
-        mask = additive_mask(layout.visible, self._groups, layout.rows.dtype)
+        mask = None if layout.visible is None else additive_mask(layout.visible, self._groups, layout.rows.dtype)
         position = layout.positions.amax(dim=1, keepdim=True)
         finished = torch.zeros(len(text.ids), dtype=torch.bool, device=text.ids.device)
         tokens: list[Tensor] = []
@@ -163,7 +170,10 @@ class LanguageModel(nn.Module):
         pairs: dict[int, KeyValue] = {}
         if context.memory:
             assert layout.memory_positions is not None  # noqa: S101 - set with memory
-            pairs = self._project(self.decoder, context.memory, layout.memory_positions)
+            make: Make = self._project
+            if self._fused is not None and self._fused.applies(context.memory):
+                make = self._fused
+            pairs = make(self.decoder, context.memory, layout.memory_positions)
             deaf = sorted(context.memory.keys() - pairs.keys())
             if deaf:
                 raise PalprobeError(f"Layers {deaf} of {type(self.model).__name__} have no attention to show audio to.")
@@ -192,7 +202,7 @@ class LanguageModel(nn.Module):
         positions = torch.cat((prefix_positions, text_positions), 1)
         self._check_window(memory_real.shape[1] + rows.shape[1] + new_tokens)
         own_order = text.visible is not None or text.positions is not None  # else transformers guesses it is packed
-        plain = not (memory_real.shape[1] or own_order or new_tokens) and bool(real.all())
+        plain = not (memory_real.shape[1] or own_order) and bool(real.all())
         visible = None if plain else _visibility(memory_real, real, text.visible)
         if visible is not None and not context.prefix_sees_memory:
             visible[:, : real.shape[1] - text.mask.shape[1], : memory_real.shape[1]] = False
@@ -245,6 +255,11 @@ def _visibility(memory_real: Tensor, real: Tensor, text_visible: Tensor | None) 
         among[:, -text_rows:, -text_rows:] = text_visible
     among |= torch.eye(length, dtype=torch.bool, device=real.device)  # a padded row sees itself: softmax needs one
     return torch.cat((memory_real[:, None, :].expand(-1, length, -1), among), dim=2)
+
+
+def _in_one_piece(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The head's rows without gaps: of the last rows of several texts, torch reads the vocabulary once for each."""
+    return (arguments[0].contiguous(), *arguments[1:])
 
 
 def _sliding_window(config: Any) -> int | None:
