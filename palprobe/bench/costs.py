@@ -137,25 +137,33 @@ def _with_encoder(row: CostRow, cell: Measurement, cells: dict[str, Measurement]
         encoder=encoding.name,
         audio_seconds=_rounded(encoding.prepared.get("audio_seconds")),
         encode_seconds=_rounded(added),
-        system_train_speedup=_rounded(_system(cells[BASELINE], cell, "train_seconds", added)),
-        system_prefill_speedup=_rounded(_system(cells[BASELINE], cell, "prefill_seconds", added)),
+        system_train_speedup=_with(cells[BASELINE], cell, "train_seconds", added),
+        system_prefill_speedup=_with(cells[BASELINE], cell, "prefill_seconds", added),
     )
 
 
-def _system(base: Measurement, cell: Measurement, key: str, added: float | None) -> float | None:
-    whole, own = _median(base, key), _median(cell, key)
-    return None if added is None or whole is None or own is None else (whole + added) / (own + added)
+def _with(base: Measurement, cell: Measurement, key: str, added: float | None) -> float | None:
+    return None if added is None else _rounded(_speedup(base, cell, key, added))
 
 
-def _speedup(base: Measurement, cell: Measurement, key: str) -> float | None:
-    """The median of the ratios of rounds that both took part in; of another sitting, the ratio of the medians."""
+def _speedup(base: Measurement, cell: Measurement, key: str, added: float = 0.0) -> float | None:
+    """The median over rounds that both took part in; of another sitting, the ratio of the medians.
+
+    Args:
+        base: PLITS.
+        cell: measured.
+        key: of the seconds.
+        added: seconds that both take besides.
+    """
+    if not base.measured:
+        return None
     if cell is base:
         return 1.0 if base.seconds(key) else None
     if base.sitting == cell.sitting:
         pairs = list(zip(base.seconds(key), cell.seconds(key), strict=False))
-        return median(one / other for one, other in pairs) if pairs else None
+        return median((one + added) / (other + added) for one, other in pairs) if pairs else None
     whole, own = _median(base, key), _median(cell, key)
-    return None if whole is None or own is None else whole / own
+    return None if whole is None or own is None else (whole + added) / (own + added)
 
 
 def _median(cell: Measurement, key: str) -> float | None:

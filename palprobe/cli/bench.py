@@ -61,7 +61,7 @@ def bench(
         time_limit=time_limit,
     )
     with Watching() as watcher:
-        watcher.stage("bench", total=len(grid.groups), unit="groups")
+        watcher.stage("bench", total=len(grid.groups))
         found = measure(grid, watcher.advance)
         watcher.end(f"{sum(one.measured for one in found)} of {len(found)} cells measured")
     rows = cost_rows(grid, found)

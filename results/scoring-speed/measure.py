@@ -12,6 +12,8 @@ each, the last of which is the end. Three ways to the same 50 scores, measured i
 All three use the same kernels and the same connector output of one clip, made anew each time, as for a new clip. A
 line holds the medians in seconds per clip, the ratios, and the largest difference between scores. The first baseline
 is also that of PLITS, for every integration: what ranking costs where nobody has thought of anything.
+
+Beside it, tokens.csv: rows of the tree for real labels, with and without sharing how labels begin, counted.
 """
 
 from __future__ import annotations
@@ -35,14 +37,23 @@ from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.llm.untrained import build_untrained
 from palprobe.recipe import IntegrationSection
 from palprobe.scoring import build_tree, score_tree
+from palprobe.tasks.diagnostics import QUESTIONS
 from palprobe.training.probe import Branch, Probe
 from palprobe.types import Block
 
 INTEGRATIONS = ("plits", "lal", "pal@v1", "pal@v3", "flamingo")
 AUDIO_TOKENS, PROMPT_TOKENS, LABELS, LABEL_TOKENS, DIM = 250, 32, 50, 3, 768
-REPETITIONS = 5
+REPETITIONS = 4
 COLUMNS = ("integration", "tree_seconds", "per_label_seconds", "shared_prefix_seconds", "over_per_label")
 COLUMNS += ("over_plits_per_label", "over_shared_prefix", "largest_difference", "threads", "torch")
+
+ESC50 = (
+    "airplane|breathing|brushing teeth|can opening|car horn|cat|chainsaw|chirping birds|church bells|clapping|"
+    "clock alarm|clock tick|coughing|cow|crackling fire|crickets|crow|crying baby|dog|door wood creaks|door wood knock|"
+    "drinking sipping|engine|fireworks|footsteps|frog|glass breaking|hand saw|helicopter|hen|insects|keyboard typing|"
+    "laughing|mouse click|pig|pouring water|rain|rooster|sea waves|sheep|siren|sneezing|snoring|thunderstorm|"
+    "toilet flush|train|vacuum cleaner|washing machine|water drops|wind"
+)
 
 Prompt = list[int]
 Labels = list[list[int]]
@@ -82,8 +93,22 @@ def main() -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    with chosen.out.with_name("tokens.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(shared_rows())
     for row in rows:
         print(row)  # noqa: T201 - for the person who runs it
+
+
+def shared_rows() -> list[tuple[object, ...]]:
+    """Rows of the tree for real sets of labels, as bytes and as words, with and without sharing how labels begin."""
+    sets = {"esc50": ESC50.split("|")} | {f"diagnostics:{name}": list(one.choices) for name, one in QUESTIONS.items()}
+    found: list[tuple[object, ...]] = [("labels", "tokens", "rows_apart", "rows_shared")]
+    for name, labels in sets.items():
+        for unit, cut in (("bytes", lambda label: list(label.encode())), ("words", str.split)):
+            known: dict[object, int] = {}
+            answers = [[known.setdefault(token, len(known) + 1) for token in cut(label)] + [0] for label in labels]
+            found.append((name, unit, sum(len(one) - 1 for one in answers), build_tree([0], answers).kept - 1))
+    return found
 
 
 def row_of(
