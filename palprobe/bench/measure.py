@@ -17,6 +17,7 @@ from palprobe.doctor.machine import memory_bytes
 from palprobe.errors import BenchError
 
 FEWEST_ROUNDS, MOST_ROUNDS, ROUND_SECONDS = 3, 9, 12.0  # short steps are repeated until their rounds took so long
+SLOW_ROUNDS, SLOW_SECONDS = 2, 60.0  # rounds that are enough once they took so long
 HEADROOM = 1.2  # free memory for another process, over the largest peak so far
 
 Progress = Callable[[int, str], None]  # groups done, and what is next
@@ -139,7 +140,10 @@ def _take_turns(seated: Sequence[tuple[Measurement, Worker]]) -> None:
     """Rounds in which every process makes each of its measurements once; one cut short by the deadline is dropped."""
     start, playing = time.monotonic(), list(seated)
     for number in range(MOST_ROUNDS):
-        if number >= FEWEST_ROUNDS and time.monotonic() - start >= ROUND_SECONDS:
+        elapsed = time.monotonic() - start
+        if (number >= FEWEST_ROUNDS and elapsed >= ROUND_SECONDS) or (
+            number >= SLOW_ROUNDS and elapsed >= SLOW_SECONDS
+        ):
             break
         values: dict[int, dict[str, float]] = {id(cell): {} for cell, _ in playing}
         try:
