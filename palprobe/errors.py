@@ -12,7 +12,8 @@ PalprobeError                    one line on stderr, exit code 1
 ├── IdentityError                a folder holds something made from another recipe
 ├── UnfinishedError              a run or a store that another stage needs is not finished
 ├── TrainingError                training stopped: the step and the items are in the message
-└── ScoringError                 predictions or intervals cannot be computed
+├── ScoringError                 predictions or intervals cannot be computed
+└── BenchError                   one cost could not be measured (the other cells go on)
 """
 
 from __future__ import annotations
@@ -72,3 +73,7 @@ class TrainingError(PalprobeError):
 
 class ScoringError(PalprobeError):
     """A score or an interval cannot be computed from what there is."""
+
+
+class BenchError(PalprobeError):
+    """A cell of a cost grid failed, or its process was killed."""

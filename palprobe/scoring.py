@@ -30,12 +30,12 @@ Read = Callable[[Sequence[int]], list[list[Tensor]]]  # example numbers → for 
 class Tree:
     """A prompt and several answers in one row: [prompt ; answer 1 ; answer 2 ; …], each seeing the prompt and itself.
 
-    Answers stand without their last token, which is only predicted. The first token of each is predicted by the
-    prompt's last row.
+    What several answers begin with stands there once. Their last tokens do not stand there: they are only predicted.
+    The first token of each is predicted by the prompt's last row.
     """
 
     ids: Tensor  # (L,)
-    positions: Tensor  # (L,): every answer restarts after the prompt
+    positions: Tensor  # (L,): every answer starts after the prompt
     visible: Tensor  # (L, L) bool
     rows: Tensor  # (answer tokens,): which kept row predicts each token, 0 being the prompt's last
     targets: Tensor  # (answer tokens,)
@@ -45,17 +45,23 @@ class Tree:
 
 def build_tree(prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> Tree:
     """Lays out a prompt and its answers; each answer has at least one token."""
-    ids, positions, branch = list(prompt), list(range(len(prompt))), [-1] * len(prompt)
+    ids, positions = list(prompt), list(range(len(prompt)))
+    kept_row: dict[tuple[int, ...], int] = {(): 0}  # how an answer begins → the kept row that reads this far
     rows: list[int] = []
-    for number, answer in enumerate(answers):
-        first = len(ids) - len(prompt) + 1  # kept row of the answer's first token
-        rows += [0, *range(first, first + len(answer) - 1)]
-        ids += answer[:-1]
-        positions += range(len(prompt), len(prompt) + len(answer) - 1)
-        branch += [number] * (len(answer) - 1)
-    branches = torch.tensor(branch)
-    causal = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
-    visible = causal & ((branches[None] == -1) | (branches[None] == branches[:, None]))
+    for answer in answers:
+        for length in range(len(answer)):
+            begun = tuple(answer[:length])
+            if begun not in kept_row:
+                kept_row[begun] = len(kept_row)
+                ids.append(begun[-1])
+                positions.append(len(prompt) + length - 1)
+            rows.append(kept_row[begun])
+    visible = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+    last = len(prompt) - 1
+    for begun, row in kept_row.items():
+        if begun:  # sees what the beginning one token shorter sees, and itself
+            visible[last + row] = visible[last + kept_row[begun[:-1]]]
+            visible[last + row, last + row] = True
     return Tree(
         ids=torch.tensor(ids),
         positions=torch.tensor(positions),
@@ -63,7 +69,7 @@ def build_tree(prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> Tree:
         rows=torch.tensor(rows),
         targets=torch.tensor([token for answer in answers for token in answer]),
         owner=torch.tensor([number for number, answer in enumerate(answers) for _ in answer]),
-        kept=len(ids) - len(prompt) + 1,
+        kept=len(kept_row),
     )
 
 

@@ -181,7 +181,7 @@ def test_flamingo_blocks_by_hand():
     assert not any(key.startswith("share") for key in found)  # the LLM's own attention hears nothing
     flamingo = probe.branches[0].integration
     block, hidden = flamingo.blocks["0"], probe.llm.model.get_input_embeddings()(text_of(PROMPTS[0]).ids)
-    audio = probe.context([CLIPS[:1]]).blocks[0].keywords["audio"]
+    audio = probe.context([CLIPS[:1]]).blocks[0].audio
     with torch.no_grad():
         query = block.query(block.norm(hidden[0, -1])).view(block.num_heads, -1)
         keys = block.key_value(block.audio_norm(audio[0]))[:, :HIDDEN].view(len(CLIPS[0]), block.num_heads, -1)

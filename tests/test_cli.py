@@ -158,7 +158,7 @@ def test_help_is_quick_and_shows_every_command():
         text = palprobe("--help").stdout
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.4
-    for command in ("compare", "extract", "train", "eval", "report", "list", "validate", "doctor"):
+    for command in ("compare", "extract", "train", "eval", "report", "bench", "list", "validate", "doctor"):
         assert f"  {command} " in text
 
 
@@ -177,12 +177,14 @@ def test_options_are_the_agreed_ones():
     read = ["--set", "--device", "--store", "--data-root"]
     grid = ["--encoders", "--integrations", "--tasks", "--llm", "--seeds", "--folds", "--limit", "--plan", "--out"]
     cell = ["--encoder", "--task", "--llm", "--integration", "--seed", "--fold"]
+    sizes = ["--llm", "--audio-tokens", "--text-tokens", "--batch", "--integrations", "--trainable", "--encoder"]
     assert found == {
         "compare": sorted([*shared, *table, *grid, "--sweep", "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
         "train": sorted([*shared, *cell, "--runs", "--allow-missing"]),
         "eval": sorted([*read, "run", "--split", "--scoring", "--drop", "--attention", *table]),
         "report": sorted(["results", "--out", *table]),
+        "bench": sorted([*sizes, "--quick", "--time-limit", "--out", "--format", "--device"]),
         "list": ["--format", "kind"],
         "validate": sorted([*shared, "source"]),
         "doctor": ["--store"],

@@ -60,7 +60,7 @@ def llm():
 
 def audio_rows(context) -> torch.Tensor:
     """(B, N, H) of the first place where a context shows audio."""
-    in_blocks = (block.keywords["audio"] for block in context.blocks.values())
+    in_blocks = (block.audio for block in context.blocks.values())
     return next(iter([*context.memory.values(), *in_blocks]), context.prefix)
 
 
@@ -94,7 +94,7 @@ def test_contract_counts_and_masks(name, connector):
     assert integration.buckets_by in ("text", "audio and text")
     shown = [(context.prefix, context.prefix_mask)] if context.prefix is not None else []
     shown += [(rows, context.memory_mask) for rows in context.memory.values()][:1]  # layers show the same tokens
-    shown += [(block.keywords["audio"], block.keywords["audio_mask"]) for block in context.blocks.values()][:1]
+    shown += [(block.audio, block.audio_mask) for block in context.blocks.values()][:1]
     for rows, real in shown:
         assert rows.shape == (*real.shape, SHAPE.hidden_size)
         assert real.dtype == torch.bool
@@ -246,6 +246,23 @@ def test_flamingo_starts_as_the_llm_alone(llm):
     torch.testing.assert_close(logits_of(llm, integration, *features_of(4)), alone.detach(), rtol=0, atol=1e-12)
     nn.init.ones_(integration.blocks["0"].attention_gate)
     assert (logits_of(llm, integration, *features_of(4)) - alone).abs().max() > 1e-3
+
+
+def test_flamingo_reads_a_clip_once_while_it_writes(llm):
+    """The audio's keys and values are made at the first token and kept; a new reading writes the same."""
+    integration, calls = build("flamingo"), []
+    for block in integration.blocks.values():
+        nn.init.ones_(block.attention_gate)
+        block.key_value.register_forward_hook(lambda *_: calls.append(1))
+    text = text_of(PROMPT)
+    with torch.no_grad():
+        found = llm.generate(text, integration(*features_of(4)), max_new_tokens=4)
+        assert len(calls) == len(integration.blocks)
+        ids = list(text.ids[0].tolist())
+        for token in found[0]:
+            logits = llm(text_of(ids), integration(*features_of(4)), logits_to_keep=1)
+            assert int(logits[0, -1].argmax()) == token
+            ids.append(token)
 
 
 def test_a_gated_block_by_hand():

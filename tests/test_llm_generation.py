@@ -102,6 +102,15 @@ def test_generation_ends_at_the_end_token():
     assert any(len(row) > len(expected[0]) for row in expected)
 
 
+def test_generation_without_padding_is_the_loop_from_scratch(llm):
+    """Rows of one length need no mask for the prompt, and get the same tokens."""
+    texts, clips = ["tone", "beep"], [random_audio(4, HIDDEN, seed=seed) for seed in (1, 2)]
+    for how in ("plits", "lal"):
+        found = llm.generate(text_of(*texts), shown(how, clips), max_new_tokens=6)
+        for text, clip, made in zip(texts, clips, found, strict=True):
+            assert made == greedy(llm, list(text.encode()), shown(how, [clip]), 6)
+
+
 # --- beams
 
 

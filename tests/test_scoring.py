@@ -32,12 +32,16 @@ def example(number: int, question=PITCH, **changes) -> Example:
 EXAMPLES = [example(number, (PITCH, COUNT)[number % 2]) for number in range(len(CLIPS))]
 
 
-@pytest.fixture(params=["plits", "lal"])
+@pytest.fixture(params=["plits", "lal", "pal@v3", "flamingo"])
 def probe(request):
     llm = small_llm()
-    section = resolve_section(request.param, IntegrationSection())
+    section = resolve_section(request.param, IntegrationSection(summary_tokens=2))
     integration = build_integration(request.param, dim=DIM, shape=llm.shape, section=section, seed=0)
-    torch.nn.init.normal_(integration.connector[-1].weight, std=0.5)  # loud enough for every clip to matter
+    connector = getattr(integration, "lal", integration).connector
+    torch.nn.init.normal_(connector[-1].weight, std=0.5)  # loud enough for every clip to matter
+    for name, gate in integration.named_parameters():
+        if "gate" in name:
+            torch.nn.init.ones_(gate)
     branch = Branch(integration, dim=DIM, num_layers=1, pooling=Pooling(grid=1, time=2))
     branch.standardise.measure(CLIPS)
     return Probe([branch], llm).double().eval()
@@ -114,7 +118,7 @@ def test_scores_do_not_depend_on_how_work_is_cut(probe, monkeypatch):
     several = Reading()
     assert_same_scores(by_likelihood(probe, EXAMPLES, several, batch_size=3), expected)
     assert several.sizes == [3, 3, 3, 3]
-    monkeypatch.setattr(scoring, "MAX_LOGITS", 10 * SIZES["vocab_size"])  # 4, 6, 5 and 5 rows: 2, 1, 2 and 2 clips
+    monkeypatch.setattr(scoring, "MAX_LOGITS", 10 * SIZES["vocab_size"])  # 4, 6, 5 and 4 rows: 2, 1, 2 and 2 clips
     small = Reading()
     assert_same_scores(by_likelihood(probe, EXAMPLES, small, batch_size=3), expected)
     assert small.sizes == [2, 1, 1, 1, 1, 2, 1, 2, 1]
@@ -147,6 +151,27 @@ def test_a_tree_by_hand():
     assert tree.owner.tolist() == [0, 0, 0, 1, 2, 2]
 
 
+def test_answers_that_begin_alike_share_their_beginning():
+    """[7] with answers [1 2 9], [1 2 3 9] and [1 9]: four rows, not 1 + 2 + 3 + 1; each sees only its own past."""
+    tree = build_tree([7], [[1, 2, 9], [1, 2, 3, 9], [1, 9]])
+    assert tree.ids.tolist() == [7, 1, 2, 3]
+    assert tree.positions.tolist() == [0, 1, 2, 3]
+    assert tree.kept == 4
+    assert tree.rows.tolist() == [0, 1, 2, 0, 1, 2, 3, 0, 1]
+    assert tree.targets.tolist() == [1, 2, 9, 1, 2, 3, 9, 1, 9]
+    assert tree.owner.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    apart = build_tree([7], [[1, 2, 9], [1, 3, 4, 9]])
+    assert apart.ids.tolist() == [7, 1, 2, 3, 4]
+    assert apart.positions.tolist() == [0, 1, 2, 2, 3]
+    assert apart.visible.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 0, 1, 0],
+        [1, 1, 0, 1, 1],
+    ]
+
+
 def test_open_questions_have_no_likelihood_scores(probe):
     """An example without choices is refused by name, with the scoring that can read it."""
     with pytest.raises(ScoringError, match=r"'3' is an open question.*--scoring generation"):
@@ -156,7 +181,7 @@ def test_open_questions_have_no_likelihood_scores(probe):
 def test_scores_that_are_not_finite_are_refused(probe):
     """A diverged probe gets no score at all."""
     with torch.no_grad():
-        probe.branches[0].integration.connector[-1].bias.fill_(torch.nan)
+        next(probe.branches[0].integration.parameters()).fill_(torch.nan)
     with pytest.raises(ScoringError, match="not finite"):
         by_likelihood(probe, EXAMPLES, Reading(), batch_size=2)
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from palprobe.cli import compare, inspection, stages
+from palprobe.cli import bench, compare, inspection, stages
 from palprobe.errors import PalprobeError
 from palprobe.report.text import visible
 
@@ -48,6 +48,7 @@ app.command()(stages.extract)
 app.command()(stages.train)
 app.command(name="eval")(stages.evaluate)
 app.command()(compare.report)
+app.command()(bench.bench)
 app.command(name="list")(inspection.list_parts)
 app.command()(inspection.validate)
 app.add_typer(inspection.doctors, name="doctor")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 if TYPE_CHECKING:
+    from palprobe.bench.rows import CostRow
     from palprobe.report.forms import Form
     from palprobe.report.results import EvalResult
 
@@ -43,6 +44,27 @@ def print_results(
     from rich.console import Console
 
     Console(width=width).print(drawn)
+
+
+def print_costs(rows: Sequence[CostRow], form: str, *, width: int) -> None:
+    """Costs as tables for the terminal's width, or as a text; ends the command where cells failed.
+
+    What a time limit left is told and is no failure.
+    """
+    from palprobe.cli.progress import say
+    from palprobe.report.costs import missing_lines, render_costs
+
+    drawn = render_costs(rows, form)
+    if isinstance(drawn, str):
+        sys.stdout.write(drawn)
+    else:
+        from rich.console import Console
+
+        Console(width=width).print(drawn)
+    late = sum(not (row.measured or row.failed) for row in rows)
+    if late:
+        say(f"palprobe: {late} of {len(rows)} rows were not measured: the time limit came first.")
+    end_with(missing_lines(row for row in rows if row.failed), some=any(row.measured for row in rows))
 
 
 def print_inventory(form: str, *, width: int) -> None:

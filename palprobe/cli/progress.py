@@ -57,7 +57,7 @@ class Watching:
 
     def _rate(self) -> str:
         elapsed, clips = time.perf_counter() - self._started, self._done - max(0, self._first)
-        return f"{clips / elapsed:.0f} {self._unit}/s" if clips > 0 and elapsed > 0 else ""
+        return f"{clips / elapsed:.0f} {self._unit}/s" if self._unit and clips > 0 and elapsed > 0 else ""
 
 
 def say(message: str) -> None:

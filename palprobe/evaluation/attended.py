@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -123,16 +122,16 @@ def _reading_blocks(
 
             def watch(
                 block: GatedBlock,
-                rows: tuple[Any, ...],
-                audio: dict[str, Any],
+                arguments: tuple[Tensor, ...],
                 layers: dict[int, Tensor] = layers,
                 layer: int = int(layer),
                 width: int = together[number],
             ) -> None:
-                weights = block.weights(rows[0], **audio)
-                layers[layer] = weights @ into_bins(audio["audio_mask"], width).to(weights.dtype)
+                hidden, key, _, audio_mask = arguments
+                weights = block.weights(hidden, key, audio_mask)
+                layers[layer] = weights @ into_bins(audio_mask, width).to(weights.dtype)
 
-            handles.append(block.register_forward_pre_hook(watch, with_kwargs=True))
+            handles.append(block.register_forward_pre_hook(watch))
     try:
         yield found
     finally:

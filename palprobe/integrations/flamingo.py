@@ -6,7 +6,6 @@ network. Both are added through tanh gates that start at zero, so that training 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import cast
 
 import torch
@@ -44,19 +43,22 @@ class GatedBlock(nn.Module):
         self.attention_gate = nn.Parameter(torch.zeros(1))
         self.feed_forward_gate = nn.Parameter(torch.zeros(1))
 
-    def forward(self, hidden: Tensor, _: Tensor, *, audio: Tensor, audio_mask: Tensor) -> Tensor:
-        """(B, L, H) before a layer, its mask, (B, N, H) audio and its (B, N) mask → (B, L, H)."""
-        query = self._heads(self.query(self.norm(hidden)))
+    def read(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, H) audio → its keys and values, (B, heads, N, H / heads) each."""
         key, value = (self._heads(part) for part in self.key_value(self.audio_norm(audio)).chunk(2, dim=-1))
+        return key, value
+
+    def forward(self, hidden: Tensor, key: Tensor, value: Tensor, audio_mask: Tensor) -> Tensor:
+        """(B, L, H) before a layer, what `read` gave and the (B, N) mask of the audio → (B, L, H)."""
+        query = self._heads(self.query(self.norm(hidden)))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=audio_mask[:, None, None])
         hidden = hidden + self.attention_gate.tanh() * self.output(mixed.transpose(1, 2).flatten(2))
         updated: Tensor = hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden)
         return updated
 
-    def weights(self, hidden: Tensor, *, audio: Tensor, audio_mask: Tensor) -> Tensor:
+    def weights(self, hidden: Tensor, key: Tensor, audio_mask: Tensor) -> Tensor:
         """(B, L, N): how much of each row's attention goes to each audio token, averaged over the heads."""
         query = self._heads(self.query(self.norm(hidden)))
-        key = self._heads(self.key_value(self.audio_norm(audio)).chunk(2, dim=-1)[0])
         logits = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5  # (B, heads, L, N)
         logits = logits.masked_fill(~audio_mask[:, None, None], -torch.inf)
         averaged: Tensor = logits.softmax(-1).mean(1)
@@ -65,6 +67,20 @@ class GatedBlock(nn.Module):
     def _heads(self, rows: Tensor) -> Tensor:
         """(B, n, H) → (B, heads, n, H / heads)."""
         return rows.view(*rows.shape[:2], self.num_heads, -1).transpose(1, 2)
+
+
+class Reading:
+    """A block and the audio that it reads, whose keys and values are made once: decoding calls it for every token."""
+
+    def __init__(self, block: GatedBlock, audio: Tensor, audio_mask: Tensor) -> None:
+        self._block, self.audio, self.audio_mask = block, audio, audio_mask
+        self._pair: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, hidden: Tensor, _: Tensor) -> Tensor:
+        if self._pair is None:
+            self._pair = self._block.read(self.audio)
+        updated: Tensor = self._block(hidden, *self._pair, self.audio_mask)
+        return updated
 
 
 class Flamingo(nn.Module):
@@ -87,9 +103,8 @@ class Flamingo(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> AudioContext:
         """(B, T, D) features and their (B, T) mask → a block for each chosen layer."""
         audio = self.connector(features)  # (B, N, H)
-        return AudioContext(
-            blocks={int(layer): partial(block, audio=audio, audio_mask=mask) for layer, block in self.blocks.items()}
-        )
+        blocks = ((int(layer), cast(GatedBlock, block)) for layer, block in self.blocks.items())
+        return AudioContext(blocks={layer: Reading(block, audio, mask) for layer, block in blocks})
 
     def gates(self) -> dict[int, float]:
         """Layer → how much of its block's attention is added: tanh of the gate, 0 as training begins."""

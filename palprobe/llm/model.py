@@ -13,9 +13,10 @@ from transformers import Cache, PreTrainedModel
 
 from palprobe.errors import PalprobeError
 from palprobe.llm.attention import KeyValue, as_argument, growing_cache, reading_cache
+from palprobe.llm.fused import FusedProjection
 from palprobe.llm.generation import Continuation, beam_search, greedy
 from palprobe.llm.masks import EVERYWHERE, Mask, find_windows, layer_masks, visibility
-from palprobe.llm.memory import capture, find_layers, fits, project
+from palprobe.llm.memory import Make, capture, find_layers, fits, project
 from palprobe.llm.tokenizer import Tokenizer
 from palprobe.types import AudioContext, Block, LLMShape
 
@@ -73,6 +74,7 @@ class LanguageModel(nn.Module):
         )
         self._windows = find_windows(config)
         self.max_positions = _max_positions(config)
+        model.get_output_embeddings().register_forward_pre_hook(_in_one_piece)
         with torch.no_grad():
             weight = model.get_input_embeddings().weight
             sample = model.get_input_embeddings()(torch.arange(min(4096, weight.shape[0]), device=weight.device))
@@ -80,11 +82,17 @@ class LanguageModel(nn.Module):
             config.hidden_size, config.num_hidden_layers, float(sample.float().square().mean().sqrt())
         )
         self._project = project if fits(self.decoder) else capture
+        self._fused = FusedProjection(self.decoder) if self._project is project else None
 
     @property
     def decoder(self) -> Any:
         """The model without its vocabulary head."""
         return self.model.base_model
+
+    @property
+    def stacked_weights(self) -> list[Tensor]:
+        """Rearranged copies of frozen weights that are kept beside the model."""
+        return [] if self._fused is None else self._fused.stacked
 
     @property
     def device(self) -> torch.device:
@@ -132,7 +140,6 @@ class LanguageModel(nn.Module):
         """
         assert bool(text.mask[:, -1].all()), "prompts end in the last column"  # noqa: S101 - see left_padded
         layout = self._lay_out(text, context, new_tokens=max_new_tokens)
-        assert layout.visible is not None  # noqa: S101 - made when there are new tokens
         cache = growing_cache(self._audio_layers(context, layout))
 
         def read(ids: Tensor, visible: Tensor, positions: Tensor, column_positions: Tensor) -> Tensor:
@@ -140,7 +147,9 @@ class LanguageModel(nn.Module):
             mask = self._masks(visible, positions, column_positions, rows.dtype)
             return self._call(rows, mask, positions, cache, 1)[:, -1]
 
-        mask = self._masks(layout.visible, layout.positions, layout.column_positions, layout.rows.dtype)
+        mask = None
+        if layout.visible is not None:
+            mask = self._masks(layout.visible, layout.positions, layout.column_positions, layout.rows.dtype)
         written = Continuation(read, cache, columns=layout.columns, column_positions=layout.column_positions)
         with self._running(context.blocks, layout.columns):
             logits = self._call(layout.rows, mask, layout.positions, cache, 1)[:, -1]
@@ -170,7 +179,10 @@ class LanguageModel(nn.Module):
         pairs: dict[int, KeyValue] = {}
         if context.memory:
             assert layout.memory_positions is not None  # noqa: S101 - set with memory
-            pairs = self._project(self.decoder, context.memory, layout.memory_positions)
+            make: Make = self._project
+            if self._fused is not None and self._fused.applies(context.memory):
+                make = self._fused
+            pairs = make(self.decoder, context.memory, layout.memory_positions)
             deaf = sorted(context.memory.keys() - pairs.keys())
             if deaf:
                 raise PalprobeError(f"Layers {deaf} of {type(self.model).__name__} have no attention to show audio to.")
@@ -200,7 +212,7 @@ class LanguageModel(nn.Module):
         self._check_layout(positions, text_positions - start, memory_real.shape[1], new_tokens)
         own_order = text.visible is not None or text.positions is not None  # else transformers guesses it is packed
         cut = self._windows.size is not None and rows.shape[1] > self._windows.size
-        plain = not (memory_real.shape[1] or own_order or new_tokens or cut) and bool(real.all())
+        plain = not (memory_real.shape[1] or own_order or cut) and bool(real.all())
         visible = None if plain else visibility(memory_real, real, text.visible)
         if visible is not None and not context.prefix_sees_memory:
             visible[:, : real.shape[1] - text.mask.shape[1], : memory_real.shape[1]] = False
@@ -272,3 +284,8 @@ def _max_positions(config: Any) -> int | None:
 def _count(real: Tensor, start: Tensor) -> Tensor:
     """(B, n) positions that count real columns from `start`; padding gets some valid position, and is never seen."""
     return (real.long().cumsum(1) - 1).clamp(min=0) + start
+
+
+def _in_one_piece(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The head's rows without gaps: of the last rows of several texts, torch reads the vocabulary once for each."""
+    return (arguments[0].contiguous(), *arguments[1:])

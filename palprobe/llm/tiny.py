@@ -19,9 +19,9 @@ MAX_POSITIONS = 8192
 INITIAL_DEVIATION = HIDDEN_SIZE**-0.5  # keeps variance through a layer; 0.02, usual for wide models, learns slower here
 
 
-def build_tiny(*, seed: int) -> LanguageModel:
-    """A 2-layer, 128-wide Llama over bytes, with random weights from `seed`; the global generator is left alone."""
-    config = LlamaConfig(
+def tiny_config() -> LlamaConfig:
+    """Its sizes, as transformers takes them."""
+    return LlamaConfig(
         vocab_size=ByteTokenizer.vocabulary_size,
         hidden_size=HIDDEN_SIZE,
         intermediate_size=FEED_FORWARD_SIZE,
@@ -34,7 +34,11 @@ def build_tiny(*, seed: int) -> LanguageModel:
         eos_token_id=ByteTokenizer.eos,
         attn_implementation=ATTENTION,
     )
+
+
+def build_tiny(*, seed: int) -> LanguageModel:
+    """A 2-layer, 128-wide Llama over bytes, with random weights from `seed`; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = LlamaForCausalLM(tiny_config())
     return LanguageModel(model, ByteTokenizer())

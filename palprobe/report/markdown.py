@@ -28,7 +28,7 @@ def markdown_report(board: Leaderboard, results: Sequence[EvalResult]) -> str:
     sections = [
         "# palprobe results",
         markdown_text(settings_line(board)),
-        *map(_table, tables),
+        *map(markdown_table, tables),
         *map(markdown_text, legends(tables)),
         _list(ADVICE_TITLE, advice),
         LEGEND if advice else "",
@@ -41,7 +41,8 @@ def markdown_report(board: Leaderboard, results: Sequence[EvalResult]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Title, table and caption as a section."""
     heads = (*table.names, *table.numbers)
     rule = ["---"] * len(table.names) + ["---:"] * len(table.numbers)
     lines = [_line(map(markdown_text, heads)), _line(rule)]

@@ -32,13 +32,13 @@ STYLES = {ABOVE: "bold", BELOW: "bold red", UNSURE: ""}  # and dim without a mar
 def terminal_report(board: Leaderboard, results: Sequence[EvalResult], width: int = NARROW) -> Group:
     """All of it for `rich.console.Console.print`; names are shown as they are, never read as markup."""
     tables = [*score_tables(board), *part_tables(board, width)]
-    drawn: list[RichTable | Text] = [_line(settings_line(board)), Text()]
+    parts: list[RichTable | Text] = [_line(settings_line(board)), Text()]
     for table in tables:
-        drawn += [_line(table.title, "bold"), _drawn(table), _line(table.caption, "dim"), Text()]
-    drawn += [_line(legend, "dim") for legend in legends(tables)]
+        parts += [_line(table.title, "bold"), drawn(table), _line(table.caption, "dim"), Text()]
+    parts += [_line(legend, "dim") for legend in legends(tables)]
     if advice := advice_lines(board, results):
-        drawn += [Text(), _line(ADVICE_TITLE, "bold"), _items(advice), _line(LEGEND, "dim")]
-    return Group(*drawn, _items([*layer_lines(results), *board.notes]))
+        parts += [Text(), _line(ADVICE_TITLE, "bold"), _items(advice), _line(LEGEND, "dim")]
+    return Group(*parts, _items([*layer_lines(results), *board.notes]))
 
 
 def _line(text: str, style: str = "") -> Text:
@@ -55,15 +55,16 @@ def _items(lines: Sequence[str]) -> RichTable:
     return grid
 
 
-def _drawn(table: Table) -> RichTable:
+def drawn(table: Table) -> RichTable:
+    """One table; every cell is shown as it is."""
     # SIMPLE_HEAD puts one space between columns; with one of padding that is the gap that `tables` counts with.
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for head in table.names:
-        drawn.add_column(Text(visible(head)), overflow="fold")
+        made.add_column(Text(visible(head)), overflow="fold")
     for head in table.numbers:
-        drawn.add_column(Text(visible(head)), justify="right", no_wrap=True)
+        made.add_column(Text(visible(head)), justify="right", no_wrap=True)
     for row in table.rows:
         names, numbers = row[: len(table.names)], row[len(table.names) :]
         styles = [STYLES.get(cell[-1:], "dim") if table.marked else "" for cell in numbers]
-        drawn.add_row(*(Text(visible(name)) for name in names), *map(Text, numbers, styles))
-    return drawn
+        made.add_row(*(Text(visible(name)) for name in names), *map(Text, numbers, styles))
+    return made
