@@ -273,7 +273,7 @@ def test_a_gated_block_by_hand():
     nn.init.constant_(block.feed_forward_gate, -0.7)
     hidden, audio = torch.randn(1, 3, 4).double(), torch.randn(1, 3, 4).double()
     mask = torch.tensor([[True, True, False]])
-    found = block(hidden, torch.ones(1, 3, dtype=torch.bool), audio=audio, audio_mask=mask).detach().numpy()[0]
+    found = block(hidden, *block.read(audio), mask).detach().numpy()[0]
 
     def normed(rows):
         return (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + 1e-5)
