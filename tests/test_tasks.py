@@ -57,7 +57,8 @@ def write_fsdd(folder: Path) -> None:
 def write_librispeech(folder: Path) -> None:
     for subset, reader in (("train-clean-100", "14"), ("train-clean-100", "27"), ("test-clean", "61")):
         write_wav(folder / subset / reader / "7" / f"{reader}-7-0000.flac")
-    (folder / "SPEAKERS.TXT").write_text("14 | F | x\n27 | M | x\n61 | M | x\n")
+    # Reader 1 is in the folder that the questions about recordings share with this task.
+    (folder / "SPEAKERS.TXT").write_text("1 | F | x\n14 | F | x\n27 | M | x\n61 | M | x\n")
 
 
 MINIATURES = {
