@@ -10,12 +10,13 @@ import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from palprobe.errors import IdentityError, UnfinishedError, UsageError
 from palprobe.files import differences, digest, read_json, write_json, write_text
-from palprobe.recipe import Recipe, Trainable, dump_recipe
+from palprobe.recipe import Recipe, dump_recipe
 from palprobe.recipe.sweep import PLAIN, Variant
+from palprobe.recipe.training import Trainable
 
 RUN_ID_DIGITS = 16  # of the identity's digest
 
@@ -72,8 +73,19 @@ class Cell:
 
 
 def trainable_of(recipe: Recipe) -> Trainable:
-    """What is trained unless the recipe says: everything of the built-in model, adapters of a pretrained one."""
+    """What is trained unless the recipe says: everything of the built-in model, adapters of a pretrained one.
+
+    Of several stages, the widest set, which contains the others.
+    """
+    if recipe.train.stages:
+        return max((stage.trainable for stage in recipe.train.stages), key=get_args(Trainable).index)
     return recipe.train.trainable or ("full" if recipe.llm == "tiny" else "lora")
+
+
+def trainable_label(recipe: Recipe) -> str:
+    """The same for tables: `lora`, or stage by stage `connector>lora`."""
+    stages = recipe.train.stages
+    return ">".join(stage.trainable for stage in stages) if stages else trainable_of(recipe)
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def by_generation(
         text = left_padded(prompts, device=probe.llm.device)
         with torch.inference_mode():
             context = probe.context(read(list(numbers)))
-        answers = probe.llm.generate(text, context, max_new_tokens=max_new_tokens, beams=beams)
+        answers = probe.generate(text, context, max_new_tokens=max_new_tokens, beams=beams)
         for number, ids in zip(numbers, answers, strict=True):
             predictions.append(parse_answer(examples[number], probe.llm.tokenizer.decode(ids)))
     return predictions

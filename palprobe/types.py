@@ -1,7 +1,8 @@
 """The vocabulary: values that travel between the stages, and what a swappable part must offer.
 
 Shape legend, the same letters in every module: B batch, S samples, T frames (encoder tokens), D encoder size,
-N audio tokens, L text tokens, H LLM hidden size, V vocabulary, E examples. A mask is True where something is real.
+N audio tokens, L text tokens, H LLM hidden size, V vocabulary, E examples, C clips that a batch is about (B questions,
+or fewer where several are about one clip). A mask is True where something is real.
 """
 
 from __future__ import annotations
@@ -103,22 +104,23 @@ class Encoder(Protocol):
         ...
 
 
-# Runs before a decoder layer: (hidden states (B, N + L, H), their mask (B, N + L)) → hidden states (B, N + L, H).
-Block = Callable[["Tensor", "Tensor"], "Tensor"]
+# Runs before a layer: hidden states (B, N + L, H), their mask (B, N + L), the context's owner → hidden states.
+Block = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]
 
 
 @dataclass(frozen=True, eq=False)
 class AudioContext:
-    """What an integration shows the LLM; the LLM never asks which integration made it."""
+    """What an integration shows the LLM of C clips; the LLM never asks which integration made it."""
 
-    prefix: Tensor | None = None  # (B, N, H) input rows before the text
-    prefix_mask: Tensor | None = None  # (B, N) bool
+    prefix: Tensor | None = None  # (C, N, H) input rows before the text
+    prefix_mask: Tensor | None = None  # (C, N) bool
     prefix_sees_memory: bool = True  # the text always does
-    memory: Mapping[int, Tensor] = field(default_factory=dict)  # layer -> (B, N, H), seen only as keys and values
-    memory_mask: Tensor | None = None  # (B, N) bool
+    memory: Mapping[int, Tensor] = field(default_factory=dict)  # layer -> (C, N, H), seen only as keys and values
+    memory_mask: Tensor | None = None  # (C, N) bool
     memory_positions: Literal["before", "none"] = "before"
     blocks: Mapping[int, Block] = field(default_factory=dict)  # layer -> run before that layer
     prefix_stretch: int | None = None  # rows of the prefix that tell of one stretch of the clip; None: a time step's
+    owner: Tensor | None = None  # (B,) the clip that each text row is about; None: row i is about clip i
 
 
 @dataclass(frozen=True)

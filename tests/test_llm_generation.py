@@ -35,7 +35,10 @@ def by_hand(llm: LanguageModel, rows: torch.Tensor, blocks) -> torch.Tensor:
 def test_a_block_runs_before_its_layer(llm):
     """Exactly the layers run by hand with the block between them, and gone after the call."""
     text = text_of(PROMPT)
-    blocks = {1: lambda rows, mask: rows.tanh() * mask[..., None], 2: lambda rows, mask: rows + 0.5}
+    blocks = {
+        1: lambda rows, mask, owner=None: rows.tanh() * mask[..., None],
+        2: lambda rows, mask, owner=None: rows + 0.5,
+    }
     found = logits_of(llm, text, AudioContext(blocks=blocks))
     with torch.no_grad():
         expected = by_hand(llm, llm.model.get_input_embeddings()(text.ids), blocks)
@@ -48,7 +51,7 @@ def test_a_block_gets_the_mask_of_the_rows_it_gets(llm):
     """Prefix rows are rows; padding of both is marked; while decoding the new row is real."""
     masks = []
 
-    def note(rows, mask):
+    def note(rows, mask, owner=None):
         assert rows.shape[:2] == mask.shape
         masks.append(mask.tolist())
         return rows
@@ -85,7 +88,7 @@ def test_generation_is_the_loop_from_scratch(llm, how, options):
 def test_generation_without_audio_and_with_blocks_is_the_loop_from_scratch(llm):
     """The other two seams decode right too."""
     texts = ["tone", "how many beeps?"]
-    for context in (AudioContext(), AudioContext(blocks={1: lambda rows, mask: rows * 1.5})):
+    for context in (AudioContext(), AudioContext(blocks={1: lambda rows, mask, owner=None: rows * 1.5})):
         found = llm.generate(text_of(*texts), context, max_new_tokens=5)
         assert found == [greedy(llm, list(text.encode()), context, 5) for text in texts]
 

@@ -10,8 +10,9 @@ from palprobe.llm.adapters import make_trainable
 from palprobe.llm.tokenizer import ByteTokenizer, Question, encode_question
 from palprobe.recipe import IntegrationSection
 from palprobe.training.batches import IGNORED, WINDOW_BATCHES, collate, plan_steps
-from palprobe.training.loop import answer_loss
-from palprobe.training.probe import Branch, LayerMix, Probe, Standardise, hide_stretches, pad_frames
+from palprobe.training.masking import draw_masks, hide_stretches
+from palprobe.training.probe import Branch, LayerMix, Probe, Standardise, pad_frames
+from palprobe.training.step import answer_loss
 
 DIM = 6
 
@@ -60,7 +61,9 @@ def test_hidden_stretches_are_what_they_say():
     torch.manual_seed(0)
     widths, starts = [], []
     for _ in range(200):
-        hidden = (hide_stretches(features, mask, time=0.4, feature=0.3) == 0).numpy() & mask[:, :, None].numpy()
+        hidden = (hide_stretches(features, mask, draw_masks(3, time=0.4, feature=0.3)) == 0).numpy() & mask[
+            :, :, None
+        ].numpy()
         for clip, length in zip(hidden, lengths, strict=True):
             frames, dims = clip[:length].all(1), clip[:length].all(0)
             assert np.array_equal(clip[:length], frames[:, None] | dims[None])
@@ -79,8 +82,8 @@ def test_nothing_is_hidden_where_no_share_is_given():
     """Time alone hides no dimension, and the other way round."""
     features, mask = pad_frames([torch.ones(30, 20)] * 8)
     torch.manual_seed(0)
-    frames = hide_stretches(features, mask, time=0.5, feature=0.0) == 0
-    dims = hide_stretches(features, mask, time=0.0, feature=0.5) == 0
+    frames = hide_stretches(features, mask, draw_masks(8, time=0.5, feature=0.0)) == 0
+    dims = hide_stretches(features, mask, draw_masks(8, time=0.0, feature=0.5)) == 0
     assert torch.equal(frames.any(2), frames.all(2))
     assert torch.equal(dims.any(1), dims.all(1))
     assert frames.any()
@@ -220,6 +223,27 @@ def test_batches_hold_like_lengths():
     padded = sum(lengths[batch].max() * 16 for batch in plan)
     real = sum(lengths[batch].sum() for batch in plan)
     assert padded / real < 1.15  # random batches: about 1.9
+
+
+CLIPS = np.random.default_rng(1).permutation(np.repeat(np.arange(40), 4))  # forty clips of four questions
+
+
+def test_questions_about_one_clip_meet_in_a_step():
+    """A batch of sixteen holds four clips or fewer (an epoch may begin in it), not a dozen; all come equally often."""
+    lengths = np.random.default_rng(0).integers(1, 500, (160, 2))
+    plan, apart = (
+        plan_steps(lengths, batch_size=16, steps=20, seed=1, clips=clips) for clips in (CLIPS, np.arange(160))
+    )
+    assert max(len(set(CLIPS[numbers])) for numbers in plan) == 4
+    assert np.mean([len(set(CLIPS[numbers])) for numbers in apart]) > 10
+    assert np.bincount(np.concatenate(plan)).tolist() == [2] * 160
+
+
+def test_clips_of_one_question_each_change_no_plan():
+    """Bit for bit the steps that they were before clips were looked at."""
+    left = plan_steps(LENGTHS, batch_size=SIZE, steps=STEPS, seed=1)
+    right = plan_steps(LENGTHS, batch_size=SIZE, steps=STEPS, seed=1, clips=np.arange(len(LENGTHS)))
+    assert np.array_equal(left, right)
 
 
 def test_a_set_smaller_than_a_batch_is_repeated():

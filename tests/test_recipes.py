@@ -20,7 +20,7 @@ def test_a_shipped_recipe_is_valid(path):
     assert recipe.name == path.stem
     for encoder in recipe.encoders:
         ENCODERS.check(parse_encoder(encoder).name)
-    for task in recipe.tasks:
+    for task in (*recipe.tasks, *recipe.train.stage_tasks):
         TASKS.check(parse_task(task).name)
     for integration in recipe.integrations:
         check_integration(integration, recipe.integration)
@@ -31,4 +31,4 @@ def test_a_shipped_recipe_is_valid(path):
 
 def test_there_are_recipes():
     """The parametrised test above looked at something."""
-    assert {path.stem for path in RECIPES} >= {"demo", "smoke"}
+    assert {path.stem for path in RECIPES} >= {"demo", "pal-curriculum", "smoke"}

@@ -19,11 +19,14 @@ from palprobe.features.pooling import Pooling
 from palprobe.files import load_tensors
 from palprobe.llm import find_llm, load_llm
 from palprobe.llm.tokenizer import Question
-from palprobe.recipe import TrainSection, load_recipe
+from palprobe.recipe import load_recipe
+from palprobe.recipe.training import TrainSection
 from palprobe.runs import Cell, Places, Run
 from palprobe.specs import parse_encoder
 from palprobe.training.checkpoint import checkpoint_path
-from palprobe.training.loop import TrainingSet, learning_rate, train
+from palprobe.training.examples import TrainingSet
+from palprobe.training.lesson import Lesson, learning_rate
+from palprobe.training.loop import train
 from palprobe.training.probe import Branch, Probe
 from palprobe.training.train_cell import train_cell
 from palprobe.training.workspace import Workspace
@@ -73,10 +76,9 @@ def run_in(folder):
     return Run(Path(folder), {"folder": str(folder)})
 
 
-def go(folder, *, seed=0, probe=None, section=SECTION, data=None, progress=lambda _: None):
-    return train(
-        probe or make_probe(), data or make_data(), section, run_in(folder), seed=seed, device="cpu", progress=progress
-    )
+def go(folder, *, seed=0, probe=None, section=SECTION, data=None, lessons=None, progress=lambda _: None):
+    lessons = lessons or [Lesson(data or make_data(), section)]
+    return train(probe or make_probe(), lessons, run_in(folder), seed=seed, device="cpu", progress=progress)
 
 
 def log_of(folder):
@@ -209,7 +211,7 @@ def test_several_launched_processes_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("integration", ["plits", "lal"])
-@pytest.mark.parametrize("trainable", ["full", "lora", "connector"])
+@pytest.mark.parametrize("trainable", ["full", "lora", "lora-attention", "connector"])
 def test_every_trainable_set_learns_three_tones(tones, integration, trainable):
     """Each integration lowers the loss with each trainable set, and trains what that set says and nothing else."""
     settings = ["train.steps=40", "train.batch_size=8", "train.learning_rate=0.003", f"train.trainable={trainable}"]
@@ -224,7 +226,7 @@ def test_every_trainable_set_learns_three_tones(tones, integration, trainable):
     kinds = {name.split(".")[0] for name in tensors_of(run.folder)}
     assert kinds == {"branches"} | (set() if trainable == "connector" else {"llm"})
     adapters = [name for name in tensors_of(run.folder) if "lora" in name]
-    assert bool(adapters) == (trainable == "lora")
+    assert bool(adapters) == (trainable in ("lora", "lora-attention"))
     again = replace(plan, run=run)
     assert train_cell(workspace, again, lambda _: pytest.fail("trained again")).finished
 

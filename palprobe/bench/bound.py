@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from palprobe.bench.shapes import Shape
 from palprobe.bench.ways import FLAMINGO_WIDENING, Load
-from palprobe.recipe import Trainable
+from palprobe.recipe.training import Trainable
 
 ATTENTION_STEP = 3.5  # forward 2 products, backward 5: a fused kernel computes the weights again
 

@@ -32,7 +32,7 @@ from palprobe.llm.untrained import build_untrained
 from palprobe.recipe import EncoderSection
 from palprobe.specs import parse_encoder
 from palprobe.training.cost import Meter
-from palprobe.training.loop import answer_loss
+from palprobe.training.step import answer_loss
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SMOOTHING = 0.1

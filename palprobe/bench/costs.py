@@ -11,7 +11,7 @@ from palprobe.bench.grid import FEATURE_SIZE, Grid, Group
 from palprobe.bench.measure import Measurement
 from palprobe.bench.rows import CostRow
 from palprobe.bench.ways import APART, BASELINE, LAL, Load, load_of, parse_way
-from palprobe.recipe import Trainable
+from palprobe.recipe.training import Trainable
 
 NUMBER_BYTES = {"float32": 4, "bfloat16": 2}
 DIGITS = 5  # significant, of measured seconds and ratios

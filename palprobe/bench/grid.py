@@ -10,7 +10,8 @@ from palprobe.bench.shapes import Shape, find_shape
 from palprobe.bench.ways import APART, BASELINE, DEFAULT_WAYS, LAL, LEAST_LAYERS, Way, load_of, parse_way
 from palprobe.encoders import identify
 from palprobe.errors import UsageError
-from palprobe.recipe import EncoderSection, Trainable
+from palprobe.recipe import EncoderSection
+from palprobe.recipe.training import Trainable
 from palprobe.specs import parse_encoder
 
 ANSWER_TOKENS = 8  # at most; the rest of the text is the prompt

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from palprobe.bench.ways import APART
-from palprobe.recipe import Trainable
+from palprobe.recipe.training import Trainable
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from palprobe.llm.model import left_padded
 from palprobe.llm.tokenizer import encode_prompt
 from palprobe.recipe import ScoringSection
 from palprobe.specs import split_encoders
-from palprobe.training.loop import Reader
+from palprobe.training.examples import Reader
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import load_probe, readers_of
 from palprobe.training.workspace import Plan, Workspace
@@ -72,7 +72,7 @@ def add_attention(
     names = split_encoders(plan.cell.encoder)
     probe = load_probe(plan, sources, device=resolve_device(workspace.places.device))
     probe.dropped = frozenset(names.index(name) for name in dropped)
-    tensors = _joined(_batches(probe, usable.examples, readers_of(sources, usable), section.batch_size))
+    tensors = _joined(_batches(probe, usable.examples, readers_of(sources, usable.keys), section.batch_size))
     tensors |= _means(tensors, torch.tensor(list(correct.values()))) | _gates(probe)
     about = {
         "identity": made_of,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from palprobe import scoring
 from palprobe.distributed import resolve_device
-from palprobe.errors import DataError, UsageError
+from palprobe.errors import DataError, ScoringError, UsageError
 from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
 from palprobe.evaluation.scores import score_predictions, word_error_counts
 from palprobe.features.source import FeatureSource
@@ -23,8 +23,10 @@ from palprobe.llm.tokenizer import TEMPLATE
 from palprobe.metrics import NORMALISER
 from palprobe.recipe import ScoringSection
 from palprobe.registry import near_miss
+from palprobe.runs import trainable_label
 from palprobe.specs import parse_encoder, split_encoders
 from palprobe.training.cost import Meter
+from palprobe.training.out_of_memory import when_out_of_memory
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import layer_weights, load_probe, readers_of
 from palprobe.training.workspace import Plan, Usable, Workspace
@@ -57,6 +59,7 @@ def evaluate(
         UnfinishedError: the run is not trained to its end, or features are not there.
         IdentityError: the run folder was made from something else than it is now asked for.
         DataError: the split is empty.
+        ScoringError: there is too little memory, or what `palprobe.scoring` raises.
     """
     training = plan.run.summary()
     plan.run.check()
@@ -71,7 +74,8 @@ def evaluate(
     probe = load_probe(plan, sources, device=device)
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
-    predictions = predict(probe, sources, usable, section)
+    with when_out_of_memory(lambda: _starved(device, section)):
+        predictions = predict(probe, sources, usable, section)
     scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws, metrics=plan.task.metrics)
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
@@ -89,6 +93,13 @@ def evaluate(
     }
     write_json(folder / "result.json", result)
     return folder
+
+
+def _starved(device: str, section: ScoringSection) -> ScoringError:
+    return ScoringError(
+        f"Scoring ran out of memory on {device} with batches of {section.batch_size}. Lower it with "
+        f"--set scoring.batch_size={max(1, section.batch_size // 4)}; training need not be done again."
+    )
 
 
 def check_dropped(plan: Plan, dropped: Sequence[str]) -> list[str]:
@@ -115,7 +126,7 @@ def predict(
     Raises:
         PalprobeError: an example that is longer than the LLM.
     """
-    readers = readers_of(sources, usable)
+    readers = readers_of(sources, usable.keys)
 
     def read(numbers: Sequence[int]) -> list[list[Tensor]]:
         return [reader(numbers) for reader in readers]
@@ -147,7 +158,7 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
             "layer": "+".join(parse_encoder(name).layer for name in names),
             "integration": cell.integration,
             "llm": cell.llm,
-            "trainable": plan.trainable,
+            "trainable": trainable_label(plan.recipe),
             "task": plan.task.name,
             "fold": cell.fold,
             "seed": cell.seed,

@@ -31,7 +31,7 @@ def check_recipe(recipe: Recipe, places: Places) -> Workspace:
     workspace = Workspace(recipe, places, encoders_checked=True)
     _check_encoders(workspace)
     _check_layers(workspace)
-    for task in recipe.tasks:
+    for task in (*recipe.tasks, *recipe.train.stage_tasks):
         for fold in workspace.folds(task):
             workspace.splits(task, fold)
     _check_distinct(workspace)

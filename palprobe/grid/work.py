@@ -77,8 +77,8 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
     results: list[Found] = []
     failures: list[tuple[str, str]] = []
     for number, (cell, plan) in enumerate(zip(cells, plans, strict=True), start=1):
-        lacking = [broken.get((name, cell.task)) for name in split_encoders(cell.encoder)]
-        if plan in waiting and (reasons := [reason for reason in lacking if reason]):
+        reasons = [broken[part] for part in _needed(plan) if part in broken]
+        if plan in waiting and reasons:
             failures.append((plan.cell.title, reasons[0]))
             continue
         try:
@@ -109,15 +109,16 @@ def train_run(workspace: Workspace, plan: Plan, watcher: Watcher, *, place: str 
     """Trains one cell under the eyes of a watcher."""
     from palprobe.training.train_cell import train_cell
 
-    steps, batch = plan.recipe.train.steps, plan.recipe.train.batch_size
+    course = plan.recipe.train.course
+    questions = sum(section.steps * section.batch_size for section in course)
     title = " ".join(word for word in ("train", place, plan.cell.title) if word)
-    watcher.stage(title, total=steps * batch, unit="clips")
-    last = Report(0, steps, math.nan, batch)
+    watcher.stage(title, total=questions, unit="clips")
+    last = Report(0, sum(section.steps for section in course), math.nan, 0)
 
     def show(report: Report) -> None:
         nonlocal last
         last = report
-        watcher.advance(report.step * report.clips, f"loss {report.loss:.3f}")
+        watcher.advance(report.questions, f"loss {report.loss:.3f}")
 
     train_cell(workspace, plan, show)
     watcher.end(f"loss {last.loss:.3f}" if last.step else "was trained already")
@@ -157,6 +158,12 @@ def extract_features(
     return found
 
 
+def _needed(plan: Plan) -> list[tuple[str, str]]:
+    """The (encoder, task) pairs whose features a cell needs: its own task, and those that its stages train on."""
+    tasks = dict.fromkeys([plan.cell.task, *plan.recipe.train.stage_tasks])
+    return [(encoder, task) for encoder in split_encoders(plan.cell.encoder) for task in tasks]
+
+
 def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) -> dict[tuple[str, str], str]:
     """Extracts for the cells that wait: task by task, as a limit of losses is one of a task; all layers at once.
 
@@ -164,7 +171,7 @@ def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) ->
         (encoder, task) → reason, where it failed.
     """
     layers: dict[tuple[EncoderSpec, str], list[str]] = {}  # of one encoder and task
-    wanted = [(name, plan.cell.task) for plan in waiting for name in split_encoders(plan.cell.encoder)]
+    wanted = [part for plan in waiting for part in _needed(plan)]
     for encoder, task in dict.fromkeys(wanted):
         layers.setdefault((parse_encoder(encoder).whole, task), []).append(encoder)
     broken: dict[tuple[str, str], str] = {}

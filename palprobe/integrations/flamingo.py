@@ -70,17 +70,23 @@ class GatedBlock(nn.Module):
 
 
 class Reading:
-    """A block and the audio that it reads, whose keys and values are made once: decoding calls it for every token."""
+    """A block and the audio that it reads; decoding calls it for every token, and makes keys and values once."""
 
     def __init__(self, block: GatedBlock, audio: Tensor, audio_mask: Tensor) -> None:
         self._block, self.audio, self.audio_mask = block, audio, audio_mask
         self._pair: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, hidden: Tensor, _: Tensor) -> Tensor:
+    def __call__(self, hidden: Tensor, _: Tensor, owner: Tensor | None = None) -> Tensor:
+        parts = (*self._read(), self.audio_mask)
+        updated: Tensor = self._block(hidden, *(parts if owner is None else [part[owner] for part in parts]))
+        return updated
+
+    def _read(self) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled():  # asked once, or again where it is computed again
+            return self._block.read(self.audio)
         if self._pair is None:
             self._pair = self._block.read(self.audio)
-        updated: Tensor = self._block(hidden, *self._pair, self.audio_mask)
-        return updated
+        return self._pair
 
 
 class Flamingo(nn.Module):

@@ -40,9 +40,9 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _in_turn(blocks: Sequence[Block]) -> Block:
-    def run(hidden: Tensor, mask: Tensor) -> Tensor:
+    def run(hidden: Tensor, mask: Tensor, owner: Tensor | None = None) -> Tensor:
         for block in blocks:
-            hidden = block(hidden, mask)
+            hidden = block(hidden, mask, owner)
         return hidden
 
     return run

@@ -8,7 +8,7 @@ transformers' attention interface works. Letters as in `palprobe.types`; Q query
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,23 +26,31 @@ ATTENTION = "palprobe"  # the name under which models find the function below
 
 @dataclass(frozen=True, eq=False)
 class KeyValue:
-    """One layer's audio keys and values, rotated already; each (B, K, N, head size)."""
+    """One layer's audio keys and values, rotated already; each (C, K, N, head size)."""
 
     keys: Tensor
     values: Tensor
+
+    def rows(self, owner: Tensor | None) -> KeyValue:
+        """Those of each text row; see `AudioContext.owner`."""
+        return self if owner is None else KeyValue(self.keys[owner], self.values[owner])
+
+
+Supply = Callable[[], KeyValue]  # asked whenever a layer runs, so again when it is recomputed
 
 
 class AudioLayer(DynamicLayer):  # type: ignore[misc]
     """Puts audio keys and values before the text's and stores nothing, so that a recomputed layer reads the same."""
 
-    def __init__(self, audio: KeyValue | None, length: int) -> None:
+    def __init__(self, supply: Supply | None, length: int) -> None:
         super().__init__()
-        self.audio, self.length, self.is_initialized = audio, length, True
+        self.supply, self.length, self.is_initialized = supply, length, True
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if self.audio is None:
+        if self.supply is None:
             return keys, values
-        return torch.cat((self.audio.keys, keys), 2), torch.cat((self.audio.values, values), 2)
+        audio = self.supply()
+        return torch.cat((audio.keys, keys), 2), torch.cat((audio.values, values), 2)
 
     def get_seq_length(self) -> int:
         # Not 0: at 0 transformers may drop the mask, and then silently cuts the keys to the text's length.
@@ -58,20 +66,21 @@ def as_argument(model: nn.Module, cache: Cache | None) -> dict[str, Cache | None
     return {name: cache}
 
 
-def reading_cache(audio: Sequence[KeyValue | None], length: int) -> Cache:
-    """A cache for one forward pass: layer l sees `audio[l]`, or nothing where that is None."""
-    return Cache(layers=[AudioLayer(layer, length) for layer in audio])
+def reading_cache(audio: Sequence[Supply | None], length: int) -> Cache:
+    """A cache for one forward pass: layer l sees what `audio[l]` gives, or nothing where that is None."""
+    return Cache(layers=[AudioLayer(supply, length) for supply in audio])
 
 
-def growing_cache(audio: Sequence[KeyValue | None]) -> Cache:
+def growing_cache(audio: Sequence[Supply | None]) -> Cache:
     """A cache for decoding token by token, filled with the audio.
 
     Made without the model's config: with it, sliding-window layers would cut the audio off.
     """
     cache = DynamicCache()
-    for index, layer in enumerate(audio):
+    for index, supply in enumerate(audio):
         cache.layers.append(DynamicLayer())
-        if layer is not None:
+        if supply is not None:
+            layer = supply()
             cache.update(layer.keys, layer.values, index)
     return cache
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from palprobe.errors import PalprobeError
-from palprobe.llm.attention import KeyValue, as_argument, growing_cache, reading_cache
+from palprobe.llm.attention import KeyValue, Supply, as_argument, growing_cache, reading_cache
+from palprobe.llm.blocks import running
 from palprobe.llm.fused import FusedProjection
 from palprobe.llm.generation import Continuation, beam_search, greedy
 from palprobe.llm.masks import EVERYWHERE, Mask, find_windows, layer_masks, visibility
-from palprobe.llm.memory import Make, capture, find_layers, fits, project
+from palprobe.llm.memory import capture, find_layers, fits, project
 from palprobe.llm.tokenizer import Tokenizer
-from palprobe.types import AudioContext, Block, LLMShape
+from palprobe.types import AudioContext, LLMShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class _Layout:
     columns: Tensor  # (B, M + N + L) bool: what is not padding
     column_positions: Tensor  # (B, M + N + L); EVERYWHERE for memory
     visible: Tensor | None  # (B, N + L, M + N + L) bool, without any window; None: plain causal
-    memory_positions: Tensor | None  # (B, M)
+    memory_positions: Tensor | None  # (C, M)
 
 
 def left_padded(rows: Sequence[Sequence[int]], *, device: torch.device | str = "cpu") -> TextBatch:
@@ -63,11 +65,13 @@ class LanguageModel(nn.Module):
     Args:
         model: loaded with the attention function of `palprobe.llm.attention`.
         tokenizer: of that model.
+
+    Set `checkpointing` to save memory in training: decoder layers and blocks are then computed again going backward.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer) -> None:
         super().__init__()
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.checkpointing = model, tokenizer, False
         config = model.config.get_text_config()
         self._groups: int = config.num_attention_heads // (
             getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -104,7 +108,8 @@ class LanguageModel(nn.Module):
 
         Args:
             text: B rows of L tokens, padded on either side.
-            context: what the integration shows; `AudioContext()` for none, which gives the base LLM's logits.
+            context: what the integration shows; `AudioContext()` for none, which gives the base LLM's logits. Several
+                rows about one clip share what is computed of its audio alone.
             logits_to_keep: only the last so many rows get logits; 0: all text rows.
 
         Returns:
@@ -120,7 +125,7 @@ class LanguageModel(nn.Module):
             if context.memory:
                 length = layout.columns.shape[1] - layout.rows.shape[1]
                 cache = reading_cache(self._audio_layers(context, layout), length)
-        with self._running(context.blocks, layout.columns):
+        with self._running(context, layout):
             return self._call(layout.rows, mask, layout.positions, cache, logits_to_keep or text.ids.shape[1])
 
     @torch.inference_mode()
@@ -151,7 +156,7 @@ class LanguageModel(nn.Module):
         if layout.visible is not None:
             mask = self._masks(layout.visible, layout.positions, layout.column_positions, layout.rows.dtype)
         written = Continuation(read, cache, columns=layout.columns, column_positions=layout.column_positions)
-        with self._running(context.blocks, layout.columns):
+        with self._running(context, layout):
             logits = self._call(layout.rows, mask, layout.positions, cache, 1)[:, -1]
             if beams == 1:
                 return greedy(logits, written, eos=self.tokenizer.eos, max_new_tokens=max_new_tokens)
@@ -175,18 +180,30 @@ class LanguageModel(nn.Module):
         rows: Tensor = self.model.get_input_embeddings()(ids)
         return rows
 
-    def _audio_layers(self, context: AudioContext, layout: _Layout) -> list[KeyValue | None]:
-        pairs: dict[int, KeyValue] = {}
+    @property
+    def _recomputes(self) -> bool:
+        return self.checkpointing and torch.is_grad_enabled()
+
+    def _running(self, context: AudioContext, layout: _Layout) -> AbstractContextManager[None]:
+        layers = list(find_layers(self.decoder, self.shape.num_layers))
+        return running(layers, context, layout.columns, again=self._recomputes)
+
+    def _audio_layers(self, context: AudioContext, layout: _Layout) -> list[Supply | None]:
+        supplies: dict[int, Supply] = {}
         if context.memory:
-            assert layout.memory_positions is not None  # noqa: S101 - set with memory
-            make: Make = self._project
-            if self._fused is not None and self._fused.applies(context.memory):
-                make = self._fused
-            pairs = make(self.decoder, context.memory, layout.memory_positions)
-            deaf = sorted(context.memory.keys() - pairs.keys())
+            positions, make = layout.memory_positions, self._project
+            assert positions is not None  # noqa: S101 - set with memory
+            fused = self._fused is not None and self._fused.applies(context.memory)
+            if self._recomputes and make is project and not fused:  # with its layer, so that nothing of it is kept
+                one = partial(_projected, self.decoder, positions=positions, owner=context.owner)
+                supplies = {index: partial(one, index, audio) for index, audio in context.memory.items()}
+            else:
+                pairs = (self._fused if self._fused and fused else make)(self.decoder, context.memory, positions)
+                supplies = {index: partial(pair.rows, context.owner) for index, pair in pairs.items()}
+            deaf = sorted(context.memory.keys() - supplies.keys())
             if deaf:
                 raise PalprobeError(f"Layers {deaf} of {type(self.model).__name__} have no attention to show audio to.")
-        return [pairs.get(index) for index in range(self.shape.num_layers)]
+        return [supplies.get(index) for index in range(self.shape.num_layers)]
 
     def _lay_out(self, text: TextBatch, context: AudioContext, *, new_tokens: int = 0) -> _Layout:
         """Memory before prefix before text; positions consecutive per sample, padding not counted."""
@@ -195,8 +212,8 @@ class LanguageModel(nn.Module):
         memory_real, memory_positions = real[:, :0], None
         if context.memory:
             assert context.memory_mask is not None  # noqa: S101 - a mask comes with every memory
-            memory_real = context.memory_mask
-            memory_positions = _count(memory_real, start)
+            memory_real = _of_rows(context.memory_mask, context.owner)
+            memory_positions = _count(context.memory_mask, start[:1])
             if context.memory_positions == "none":  # rotation by 0 is none: all audio stands where the text begins
                 memory_positions = torch.zeros_like(memory_positions)
             else:
@@ -204,9 +221,10 @@ class LanguageModel(nn.Module):
         prefix_positions = real.new_zeros(len(real), 0, dtype=torch.long)
         if context.prefix is not None:
             assert context.prefix_mask is not None  # noqa: S101 - a mask comes with every prefix
-            rows, real = torch.cat((context.prefix, rows), 1), torch.cat((context.prefix_mask, real), 1)
-            prefix_positions = _count(context.prefix_mask, start)
-            start = start + context.prefix_mask.sum(1, keepdim=True)
+            prefix, prefix_real = (_of_rows(part, context.owner) for part in (context.prefix, context.prefix_mask))
+            rows, real = torch.cat((prefix, rows), 1), torch.cat((prefix_real, real), 1)
+            prefix_positions = _count(prefix_real, start)
+            start = start + prefix_real.sum(1, keepdim=True)
         text_positions = _count(text.mask, start) if text.positions is None else text.positions + start
         positions = torch.cat((prefix_positions, text_positions), 1)
         self._check_layout(positions, text_positions - start, memory_real.shape[1], new_tokens)
@@ -244,30 +262,6 @@ class LanguageModel(nn.Module):
                 "of prompt and answer). Pool the audio (--set integration.pool=time:4), or take an LLM with more."
             )
 
-    @contextmanager
-    def _running(self, blocks: Mapping[int, Block], columns: Tensor) -> Iterator[None]:
-        """Runs each block before its layer; the rows are the last columns, as many as the layer is given.
-
-        Beams of an item stand beside each other as rows of it, for a block that decodes treats every row alike.
-        """
-        layers: Sequence[nn.Module] = list(find_layers(self.decoder, self.shape.num_layers)) if blocks else []
-        handles = []
-        for index, block in blocks.items():
-
-            def before(_: nn.Module, arguments: tuple[Any, ...], block: Block = block) -> tuple[Any, ...]:
-                rows = arguments[0]  # of beams: (B · W, 1, H)
-                beams = len(rows) // len(columns)
-                real = columns[:, -rows.shape[1] :].repeat_interleave(beams, dim=1)
-                folded = block(rows.reshape(len(columns), -1, rows.shape[2]), real)  # its audio is that of B items
-                return (folded.reshape(rows.shape), *arguments[1:])
-
-            handles.append(layers[index].register_forward_pre_hook(before))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
 
 def _max_positions(config: Any) -> int | None:
     """How many positions the model reads; with longrope, at most those up to which all are rotated alike.
@@ -279,6 +273,15 @@ def _max_positions(config: Any) -> int | None:
         return int(rope.get("original_max_position_embeddings") or config.original_max_position_embeddings)
     found: int | None = getattr(config, "max_position_embeddings", None)
     return found
+
+
+def _projected(decoder: Any, index: int, audio: Tensor, *, positions: Tensor, owner: Tensor | None) -> KeyValue:
+    return project(decoder, {index: audio}, positions)[index].rows(owner)
+
+
+def _of_rows(clips: Tensor, owner: Tensor | None) -> Tensor:
+    """What a context has of each clip, for each text row."""
+    return clips if owner is None else clips[owner]
 
 
 def _count(real: Tensor, start: Tensor) -> Tensor:

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from palprobe.errors import RecipeError, UsageError
+from palprobe.recipe.section import Section
+from palprobe.recipe.training import StageSection, TrainSection
 from palprobe.recipe.yaml12 import parse_yaml
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
 
-Trainable = Literal["connector", "lora", "full"]
 Template = Literal["raw", "chat"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # what both numpy and torch take
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)  # identities are JSON: no infinity
 
 
 class DataSection(Section):
@@ -97,25 +94,6 @@ class IntegrationSection(Section):
         if isinstance(value, list) and (not value or min(value) < 0 or len(set(value)) < len(value)):
             raise ValueError("a list of layers holds distinct 0-based numbers")
         return value
-
-
-class TrainSection(Section):
-    """One loop for every integration; the defaults are ours (the paper is silent)."""
-
-    trainable: Trainable | None = Field(None, description="none: full for tiny, else lora")
-    steps: int = Field(400, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_fraction: float = Field(0.1, ge=0, le=1)
-    gradient_clip: float = Field(1.0, gt=0)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    time_mask: float = Field(0.2, ge=0, lt=1, description="largest share of frames hidden per clip")
-    feature_mask: float = Field(
-        0.2, ge=0, lt=1, description="largest share of the feature dimensions hidden in one stretch per clip"
-    )
-    lora_rank: int = Field(8, ge=1)
-    checkpoint_steps: int = Field(200, ge=1)
 
 
 class PromptSection(Section):
@@ -269,7 +247,8 @@ def _explain(error: ValidationError, source: Path | None) -> str:
     key = ".".join(str(part) for part in first["loc"])
     where = f"{source}: " if source else ""
     if first["type"] == "extra_forbidden":
-        hint = near_miss(key, known_keys(Recipe))
+        beside = [f"{key.rpartition('.')[0]}.{name}" for name in StageSection.model_fields if ".stages." in key]
+        hint = near_miss(key, beside or known_keys(Recipe))
         return f"{where}no recipe key is named {key!r}.{hint} `palprobe validate` prints all keys."
     hint = " Write [a, b]." if first["type"] == "list_type" else ""
     return f"{where}{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.{hint}"

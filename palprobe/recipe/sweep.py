@@ -27,6 +27,7 @@ REASONS = {
     "encoder": "all rows of an encoder read the same features",
     "scoring": "it scores a finished run another way; `palprobe eval --scoring` does that",
     "train.checkpoint_steps": "it changes no result",
+    "train.checkpointing": "it changes no result",
 }
 
 

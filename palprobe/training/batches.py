@@ -19,21 +19,30 @@ LENGTH_UNIT = 16
 IGNORED = -100  # of cross_entropy: no target here
 
 
-def plan_steps(sort_keys: np.ndarray, *, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
+def plan_steps(
+    sort_keys: np.ndarray, *, batch_size: int, steps: int, seed: int, clips: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The example numbers of every step.
 
     Epochs follow each other without a gap; among `WINDOW_BATCHES` batches, examples of like length go together. Two
-    integrations that sort by different lengths still train on the same examples in every such window.
+    integrations that sort by different lengths still train on the same examples in every such window. Questions about
+    one clip follow each other, so that most of them meet in one step, where their audio is computed once.
 
     Args:
         sort_keys: (E, any) token counts that a batch should have alike, most important column first.
         batch_size: examples in a step; a set smaller than that is repeated within a step.
         steps: how many.
         seed: of the order.
+        clips: (E,) the number of each example's clip; None: every example has its own.
     """
     rng = np.random.default_rng(seed)
     needed = steps * batch_size
-    epochs = [rng.permutation(len(sort_keys)) for _ in range(-(-needed // len(sort_keys)))]
+    if clips is None:
+        clips = np.arange(len(sort_keys))
+    longest = np.zeros((clips.max() + 1, sort_keys.shape[1]), sort_keys.dtype)
+    np.maximum.at(longest, clips, sort_keys)
+    sort_keys = longest[clips]  # alike for all questions of a clip, or sorting would part them
+    epochs = [_epoch(clips, rng) for _ in range(-(-needed // len(clips)))]
     stream = np.concatenate(epochs)[:needed]
     plan: list[np.ndarray] = []
     window = WINDOW_BATCHES * batch_size
@@ -43,6 +52,14 @@ def plan_steps(sort_keys: np.ndarray, *, batch_size: int, steps: int, seed: int)
         batches = among[order].reshape(-1, batch_size)
         plan += list(batches[rng.permutation(len(batches))])
     return plan
+
+
+def _epoch(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(E,) example numbers: clips in random order, the questions of each in theirs."""
+    order = rng.permutation(clips.max() + 1)
+    turn = np.empty_like(order)
+    turn[order] = np.arange(len(order))
+    return np.argsort(turn[clips], kind="stable")
 
 
 @dataclass(frozen=True, eq=False)

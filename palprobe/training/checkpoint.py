@@ -18,28 +18,45 @@ def checkpoint_path(run: Path) -> Path:
     return run / "resume" / "state.safetensors"
 
 
-def save_checkpoint(run: Path, probe: Probe, optimizer: torch.optim.Optimizer, *, step: int, seconds: float) -> None:
-    """After `step` finished steps; random state needs no saving, as every step seeds its own."""
+def save_checkpoint(
+    run: Path, probe: Probe, state: dict[str, Tensor], optimizer: torch.optim.Optimizer, *, step: int, seconds: float
+) -> None:
+    """After `step` finished steps; random state needs no saving, as every step seeds its own.
+
+    Args:
+        run: the folder.
+        probe: what of it is trainable now has moments in the optimiser.
+        state: all that training makes, in this stage or in another.
+        optimizer: of this stage.
+        step: over all stages.
+        seconds: spent so far.
+    """
     tensors: dict[str, Tensor] = {
         STEP: torch.tensor(step),
         SECONDS: torch.tensor(seconds, dtype=torch.float64),
-        **{MODEL + name: value for name, value in probe.trained_state().items()},
+        **{MODEL + name: value for name, value in state.items()},
     }
     for name, parameter in _trainable(probe).items():
-        state = optimizer.state.get(parameter)
-        if not state:  # no gradient has reached it yet
+        known = optimizer.state.get(parameter)
+        if not known:  # no gradient has reached it yet
             continue
-        tensors |= {FIRST + name: state["exp_avg"], SECOND + name: state["exp_avg_sq"], COUNT + name: state["step"]}
+        tensors |= {FIRST + name: known["exp_avg"], SECOND + name: known["exp_avg_sq"], COUNT + name: known["step"]}
     save_tensors(checkpoint_path(run), tensors)
 
 
-def load_checkpoint(run: Path, probe: Probe, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Puts a checkpoint back, if there is one; returns (finished steps, seconds spent), (0, 0.0) without."""
+def load_progress(run: Path, probe: Probe) -> tuple[int, float]:
+    """Puts back what was trained, if there is a checkpoint; returns (finished steps, seconds), (0, 0.0) without."""
     path = checkpoint_path(run)
     if not path.is_file():
         return 0, 0.0
     tensors = load_tensors(path)
     probe.load_trained_state({name.removeprefix(MODEL): t for name, t in tensors.items() if name.startswith(MODEL)})
+    return int(tensors[STEP]), float(tensors[SECONDS])
+
+
+def load_moments(run: Path, probe: Probe, optimizer: torch.optim.Optimizer) -> None:
+    """Puts back what the optimiser knew, in the stage that the checkpoint was made in."""
+    tensors = load_tensors(checkpoint_path(run))
     for name, parameter in _trainable(probe).items():
         if COUNT + name not in tensors:
             continue
@@ -48,7 +65,6 @@ def load_checkpoint(run: Path, probe: Probe, optimizer: torch.optim.Optimizer) -
             "exp_avg": tensors[FIRST + name].to(parameter.device),
             "exp_avg_sq": tensors[SECOND + name].to(parameter.device),
         }
-    return int(tensors[STEP]), float(tensors[SECONDS])
 
 
 def remove_checkpoint(run: Path) -> None:

@@ -3,66 +3,42 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from palprobe.distributed import machine_name, start
-from palprobe.errors import TrainingError
 from palprobe.files import append_line, digest, read_lines, save_tensors, write_text
-from palprobe.llm.tokenizer import Question
-from palprobe.recipe import TrainSection
+from palprobe.llm.adapters import set_trainable
 from palprobe.runs import Run
-from palprobe.training.batches import IGNORED, collate, plan_steps
-from palprobe.training.checkpoint import load_checkpoint, save_checkpoint
+from palprobe.training.checkpoint import load_moments, load_progress, save_checkpoint
 from palprobe.training.cost import Meter
-from palprobe.training.probe import STANDARDISE_CLIPS, Probe
+from palprobe.training.examples import standardise
+from palprobe.training.lesson import Lesson, learning_rate, plan_lesson
+from palprobe.training.probe import Probe
 from palprobe.training.progress import Progress, Report
+from palprobe.training.step import Machinery, take_step
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 BETAS = (0.9, 0.98)  # a short memory of squares: a few hundred steps are all there is
-NAMED_ITEMS = 8  # ids in an error message
-
-Reader = Callable[[Sequence[int]], list[Tensor]]  # example numbers → (T, D) features each, of one encoder
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSet:
-    """Tokenised questions with a way to read their features: a reader for each encoder.
-
-    `num_features` counts the T of each example and encoder without reading.
-    """
-
-    ids: Sequence[str]
-    questions: Sequence[Question]
-    num_features: np.ndarray  # (E, encoders)
-    readers: Sequence[Reader]
-
-    def read(self, numbers: Sequence[int]) -> list[list[Tensor]]:
-        """For each encoder, the features of those examples."""
-        return [reader(numbers) for reader in self.readers]
 
 
 def train(
-    probe: Probe, data: TrainingSet, section: TrainSection, run: Run, *, seed: int, device: str, progress: Progress
+    probe: Probe, lessons: Sequence[Lesson], run: Run, *, seed: int, device: str, progress: Progress
 ) -> dict[str, Any]:
     """Trains to the end and writes probe.safetensors; returns the costs for train.json.
 
     Args:
-        probe: built, on `device`, with what is trainable marked so.
-        data: the training split.
-        section: steps, rates, masks.
+        probe: built, on `device`, with everything marked as trainable that any lesson trains.
+        lessons: in turn; each has an optimiser and a course of the learning rate of its own.
         run: its folder takes log.jsonl and resume/.
         seed: of the order, the masks and the dropout.
         device: cpu, cuda or mps.
@@ -70,111 +46,94 @@ def train(
 
     Raises:
         PalprobeError: an example that is longer than the LLM.
-        TrainingError: a loss or gradient that is not finite, no gradient at all, or a batch without an answer.
+        TrainingError: a loss or gradient that is not finite, no gradient at all, a batch without an answer, or too
+            little memory.
         KeyboardInterrupt: after the step in hand, with a checkpoint of it saved.
     """
-    text_tokens = [len(question.prompt) + len(question.answer) - 1 for question in data.questions]
-    probe.check_positions(data.ids, data.num_features.tolist(), text_tokens)
+    for data in (lesson.data for lesson in lessons):
+        text_tokens = [len(question.prompt) + len(question.answer) - 1 for question in data.questions]
+        probe.check_positions(data.ids, data.num_features.tolist(), text_tokens)
     meter = Meter(device)
     accelerator = start(device)
-    standardise(probe, data)
-    optimizer = torch.optim.AdamW(_groups(probe, section.weight_decay), lr=section.learning_rate, betas=BETAS)
-    done, seconds_before = load_checkpoint(run.folder, probe, optimizer)
+    standardise(probe, [lesson.data for lesson in lessons])
+    state, trainable_parameters = probe.trained_state(), probe.num_trainable  # before a lesson freezes some of it
+    done, seconds_before = load_progress(run.folder, probe)
     _cut_log(run, done)
-    engine, optimizer = accelerator.prepare(probe, optimizer)
-    plan = plan_steps(_sort_keys(probe, data), batch_size=section.batch_size, steps=section.steps, seed=seed)
     probe.train()
     with _finishing_the_step() as interrupted:
-        for step in range(done, section.steps):
-            _seed_step(seed, step)
-            record = _step(engine, optimizer, accelerator, data, plan[step], section, step)
-            append_line(run.log_file, record | {"seconds": round(seconds_before + meter.seconds, 3)})
-            progress(Report(step + 1, section.steps, record["loss"], section.batch_size))
-            if interrupted.is_set() or ((step + 1) % section.checkpoint_steps == 0 and step + 1 < section.steps):
-                spent = seconds_before + meter.seconds
-                save_checkpoint(run.folder, probe, optimizer.optimizer, step=step + 1, seconds=spent)
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-    save_tensors(run.probe_file, probe.trained_state())
+        session = _Session(probe, lessons, run, accelerator, meter, state, seed, done, seconds_before, interrupted)
+        for number in range(len(lessons)):
+            session.teach(number, progress)
+    save_tensors(run.probe_file, state)
     return {
-        "steps": section.steps,
-        "examples": len(data.ids),
-        "trainable_parameters": probe.num_trainable,
-        "train_seconds": round(seconds_before + meter.seconds, 3),
+        "steps": session.num_steps,
+        "examples": sum(len(lesson.data.ids) for lesson in lessons),
+        "trainable_parameters": trainable_parameters,
+        "train_seconds": round(session.seconds, 3),
         "peak_memory_bytes": meter.peak_bytes,
         "peak_memory_method": meter.method,
         "machine": machine_name(device),
     }
 
 
-def standardise(probe: Probe, data: TrainingSet) -> None:
-    """Measures the features of (at most STANDARDISE_CLIPS evenly chosen) training clips."""
-    numbers = np.unique(np.linspace(0, len(data.ids) - 1, STANDARDISE_CLIPS).astype(int))
-    chunks = np.array_split(numbers, max(1, len(numbers) // 64))
-    for branch, reader in zip(probe.branches, data.readers, strict=True):
-        branch.standardise.measure(clip for chunk in chunks for clip in reader(chunk.tolist()))
+@dataclass(frozen=True, eq=False)
+class _Session:
+    """Training from where it stopped to its end, or to the next interruption."""
 
+    probe: Probe
+    lessons: Sequence[Lesson]
+    run: Run
+    accelerator: Accelerator
+    meter: Meter
+    state: dict[str, Tensor]  # of all that any lesson trains
+    seed: int
+    done: int  # steps, before
+    seconds_before: float
+    interrupted: threading.Event
 
-def learning_rate(step: int, section: TrainSection) -> float:
-    """Linear warm-up to the peak, then half a cosine to zero at the last step."""
-    warmup = max(1, round(section.warmup_fraction * section.steps))
-    if step < warmup:
-        return section.learning_rate * (step + 1) / warmup
-    share = (step - warmup + 1) / (section.steps - warmup + 1)
-    return section.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    @property
+    def num_steps(self) -> int:
+        return sum(lesson.section.steps for lesson in self.lessons)
 
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + self.meter.seconds
 
-def answer_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy over answer tokens.
+    def teach(self, number: int, progress: Progress) -> None:
+        """Takes those steps of a lesson that are left."""
+        lesson, before = self.lessons[number], self.lessons[:number]
+        section, first = lesson.section, sum(earlier.section.steps for earlier in before)
+        clips = sum(earlier.section.steps * earlier.section.batch_size for earlier in before)
+        if self.done >= first + section.steps:
+            return
+        machinery = self._begin(lesson, resumed=self.done > first)
+        plan = plan_lesson(self.probe, lesson, number=number, seed=self.seed)
+        stage = {"stage": number + 1} if len(self.lessons) > 1 else {}
+        for step in range(max(self.done, first), first + section.steps):
+            _seed_step(self.seed, step)
+            here = step - first
+            rate = learning_rate(here, section)
+            record = take_step(machinery, lesson.data, plan[here], section, step=step, rate=rate)
+            append_line(self.run.log_file, record | stage | {"seconds": round(self.seconds, 3)})
+            progress(Report(step + 1, self.num_steps, record["loss"], clips + (here + 1) * section.batch_size))
+            self._save_if_due(machinery, section.checkpoint_steps, step + 1)
 
-    Args:
-        logits: (B, A, V).
-        targets: (B, A), IGNORED where there is no answer token.
-        smoothing: label smoothing.
-    """
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
-    )
+    def _begin(self, lesson: Lesson, *, resumed: bool) -> Machinery:
+        if lesson.trainable is not None:
+            set_trainable(self.probe.llm, lesson.trainable)
+        section = lesson.section
+        optimizer = torch.optim.AdamW(_groups(self.probe, section.weight_decay), lr=section.learning_rate, betas=BETAS)
+        if resumed:
+            load_moments(self.run.folder, self.probe, optimizer)
+        engine, prepared = self.accelerator.prepare(self.probe, optimizer)
+        return Machinery(engine, prepared, self.accelerator)
 
-
-def _step(
-    engine: Any,
-    optimizer: Any,
-    accelerator: Accelerator,
-    data: TrainingSet,
-    numbers: np.ndarray,
-    section: TrainSection,
-    step: int,
-) -> dict[str, Any]:
-    batch = collate([data.questions[number] for number in numbers], accelerator.device)
-    if not bool((batch.targets != IGNORED).any()):
-        raise _stopped(step, data, numbers, "no answer token to learn from")
-    context = engine.context(data.read(numbers.tolist()), section)
-    logits = engine(batch.text, context, logits_to_keep=batch.targets.shape[1])
-    loss = answer_loss(logits, batch.targets, section.label_smoothing)
-    if not bool(torch.isfinite(loss)):
-        raise _stopped(step, data, numbers, f"a loss of {float(loss.detach())}")
-    if not loss.requires_grad:
-        raise _stopped(step, data, numbers, "a loss that depends on nothing trainable")
-    accelerator.backward(loss)
-    norm = float(accelerator.clip_grad_norm_(engine.parameters(), section.gradient_clip))
-    if not math.isfinite(norm) or norm == 0.0:
-        raise _stopped(step, data, numbers, f"a gradient norm of {norm}")
-    rate = learning_rate(step, section)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return {"step": step + 1, "loss": float(loss.detach()), "learning_rate": rate, "gradient_norm": norm}
-
-
-def _stopped(step: int, data: TrainingSet, numbers: np.ndarray, found: str) -> TrainingError:
-    ids = [data.ids[number] for number in numbers]
-    shown = ", ".join(repr(name) for name in ids[:NAMED_ITEMS]) + (" …" if len(ids) > NAMED_ITEMS else "")
-    return TrainingError(
-        f"Training stopped at step {step + 1}: {found}. Items of that step: {shown}. "
-        "Try a lower --set train.learning_rate, and look at those items' audio and answers."
-    )
+    def _save_if_due(self, machinery: Machinery, every: int, step: int) -> None:
+        if self.interrupted.is_set() or (step % every == 0 and step < self.num_steps):
+            optimizer = machinery.optimizer.optimizer
+            save_checkpoint(self.run.folder, self.probe, self.state, optimizer, step=step, seconds=self.seconds)
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
 
 
 def _groups(probe: Probe, weight_decay: float) -> list[dict[str, Any]]:
@@ -184,15 +143,6 @@ def _groups(probe: Probe, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [value for value in trained if value.ndim >= 2], "weight_decay": weight_decay},
         {"params": [value for value in trained if value.ndim < 2], "weight_decay": 0.0},
     ]
-
-
-def _sort_keys(probe: Probe, data: TrainingSet) -> np.ndarray:
-    """(E, 2): what this integration's batches should have alike, then the other length."""
-    audio = np.array([probe.num_audio_tokens(counts) for counts in data.num_features])
-    text = np.array([len(question.prompt) + len(question.answer) for question in data.questions])
-    if probe.buckets_by == "text":
-        return np.stack([text, audio], axis=1)
-    return np.stack([audio + text, audio], axis=1)
 
 
 def _seed_step(seed: int, step: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -12,7 +14,8 @@ from palprobe.errors import WeightsError
 from palprobe.features.pooling import Pooling
 from palprobe.integrations.joined import join_contexts
 from palprobe.llm.model import LanguageModel, TextBatch
-from palprobe.recipe import TrainSection
+from palprobe.recipe.training import TrainSection
+from palprobe.training.masking import Masks, draw_masks, hide_stretches
 from palprobe.types import AudioContext, Integration
 
 STANDARDISE_CLIPS = 2000  # enough clips for the mean and deviation of each dimension
@@ -81,31 +84,6 @@ def pad_frames(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return features, torch.arange(features.shape[1])[None] < lengths[:, None]
 
 
-def hide_stretches(features: Tensor, mask: Tensor, *, time: float, feature: float) -> Tensor:
-    """One random stretch of frames and one of dimensions of each clip set to the mean (SpecAugment, Park et al. 2019).
-
-    Args:
-        features: (B, T, D) standardised, so that 0 is the mean.
-        mask: (B, T).
-        time: largest share of a clip's frames.
-        feature: largest share of the dimensions.
-    """
-    if time:
-        features = features.masked_fill(_stretch(mask.sum(1), mask.shape[1], time)[:, :, None], 0.0)
-    if feature:
-        dims = torch.full((len(features),), features.shape[2], device=features.device)
-        features = features.masked_fill(_stretch(dims, features.shape[2], feature)[:, None, :], 0.0)
-    return features
-
-
-def _stretch(lengths: Tensor, size: int, share: float) -> Tensor:
-    """(B, size) bool: a stretch of uniform width up to `share` of each length, at a uniform place inside it."""
-    width = torch.rand(len(lengths), device=lengths.device) * share * lengths
-    start = torch.rand(len(lengths), device=lengths.device) * (lengths - width)
-    places = torch.arange(size, device=lengths.device)[None]
-    return (places >= start[:, None]) & (places < (start + width)[:, None])
-
-
 class Branch(nn.Module):
     """The way of one encoder's features to what the LLM is shown.
 
@@ -122,15 +100,15 @@ class Branch(nn.Module):
         self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
         self.integration, self.pooling = integration, pooling
 
-    def forward(self, clips: Sequence[Tensor], section: TrainSection | None = None) -> AudioContext:
-        """What the LLM is shown of B clips; each (T, D) as stored. With `section`, disturbed as training wants it."""
+    def forward(self, clips: Sequence[Tensor], masks: Masks | None = None) -> AudioContext:
+        """What the LLM is shown of C clips; each (T, D) as stored, with those stretches hidden."""
         device = self.standardise.mean.device
         features, mask = (part.to(device) for part in pad_frames([self.pooling.apply(clip.float()) for clip in clips]))
         features = self.standardise(features)
         if self.layer_mix is not None:
             features = self.layer_mix(features)
-        if section is not None:
-            features = hide_stretches(features, mask, time=section.time_mask, feature=section.feature_mask)
+        if masks is not None:
+            features = hide_stretches(features, mask, masks)
         context: AudioContext = self.integration(features, mask)
         return context
 
@@ -158,27 +136,66 @@ class Probe(nn.Module):
     Args:
         branches: one for each encoder, in the order in which the LLM hears them.
         llm: the language model, already frozen or adapted.
+        precision: of matrix products. In bfloat16, frozen matrices are rounded to it too; norms, biases and what is
+            trained stay in float32 with gradients and the optimiser's state, and so do losses and scores.
     """
 
-    def __init__(self, branches: Sequence[Branch], llm: LanguageModel) -> None:
+    def __init__(
+        self, branches: Sequence[Branch], llm: LanguageModel, *, precision: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.branches = cast(Sequence[Branch], nn.ModuleList(branches))
-        self.llm = llm
+        self.llm, self.precision = llm, precision
+        if precision != torch.float32:
+            for parameter in llm.parameters():
+                if not parameter.requires_grad and parameter.ndim >= 2:
+                    parameter.data = parameter.data.to(precision)
         self.dropped: frozenset[int] = frozenset()  # branches that the LLM is not shown
 
-    def context(self, clips: Sequence[Sequence[Tensor]], section: TrainSection | None = None) -> AudioContext:
-        """What the LLM is shown of B clips.
+    def context(
+        self,
+        clips: Sequence[Sequence[Tensor]],
+        *,
+        masks: Sequence[Masks] | None = None,
+        owner: Sequence[int] | None = None,
+    ) -> AudioContext:
+        """What the LLM is shown of C clips.
 
         Args:
             clips: for each encoder, the (T, D) features of every clip as stored.
-            section: disturbs the features as training wants it.
+            masks: for each encoder, what training hides of them; from `draw_masks`.
+            owner: the clip of each question, where a clip is asked several; its audio is then computed once.
         """
         heard = [number for number in range(len(self.branches)) if number not in self.dropped]
-        return join_contexts([self.branches[number](clips[number], section) for number in heard])
+        with self.casting():
+            shown = [self.branches[number](clips[number], masks and masks[number]) for number in heard]
+        context = join_contexts(shown)
+        if owner is None:
+            return context
+        return replace(context, owner=torch.tensor(owner, dtype=torch.long, device=self.llm.device))
+
+    def draw_masks(self, count: int, section: TrainSection) -> list[Masks]:
+        """For each encoder, what a step of training hides of so many clips."""
+        shares = {"time": section.time_mask, "feature": section.feature_mask}
+        return [draw_masks(count, **shares, device=self.llm.device) for _ in self.branches]
 
     def forward(self, text: TextBatch, context: AudioContext, *, logits_to_keep: int) -> Tensor:
-        logits: Tensor = self.llm(text, context, logits_to_keep=logits_to_keep)
+        with self.casting():
+            logits: Tensor = self.llm(text, context, logits_to_keep=logits_to_keep)
         return logits
+
+    def generate(
+        self, text: TextBatch, context: AudioContext, *, max_new_tokens: int, beams: int = 1
+    ) -> list[list[int]]:
+        """A continuation of each row; see `LanguageModel.generate`."""
+        with self.casting():
+            return self.llm.generate(text, context, max_new_tokens=max_new_tokens, beams=beams)
+
+    def casting(self) -> AbstractContextManager[object]:
+        """Inside, matrix products are computed in the probe's precision."""
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.llm.device.type, dtype=self.precision)
 
     def trained_state(self) -> dict[str, Tensor]:
         """The tensors that training makes: trainable parameters and the standardisations."""

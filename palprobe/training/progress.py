@@ -13,7 +13,7 @@ class Report:
     step: int
     steps: int
     loss: float
-    clips: int  # in a step
+    questions: int  # trained on so far, over all steps
 
 
 Progress = Callable[[Report], None]

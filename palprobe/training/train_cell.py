@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError
@@ -14,12 +15,15 @@ from palprobe.files import digest, load_tensors
 from palprobe.integrations import build_integration
 from palprobe.integrations.routing import Choice
 from palprobe.llm import load_llm
-from palprobe.llm.adapters import make_trainable
+from palprobe.llm.adapters import make_all_trainable
 from palprobe.llm.tokenizer import encode_question
 from palprobe.runs import Run
 from palprobe.specs import split_encoders
 from palprobe.training.checkpoint import remove_checkpoint
-from palprobe.training.loop import Reader, TrainingSet, train
+from palprobe.training.curriculum import Stage
+from palprobe.training.examples import Reader, TrainingSet
+from palprobe.training.lesson import Lesson
+from palprobe.training.loop import train
 from palprobe.training.probe import Branch, Probe
 from palprobe.training.progress import Progress
 from palprobe.training.workspace import Plan, Usable, Workspace
@@ -36,12 +40,14 @@ def build_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) ->
     """
     seed, recipe = plan.cell.seed, plan.recipe
     llm = load_llm(plan.llm, seed=seed, device=device, template=recipe.prompt.template)
-    make_trainable(llm, plan.trainable, lora_rank=recipe.train.lora_rank, seed=seed)
+    sets = [stage.section.trainable or plan.trainable for stage in plan.course]
+    make_all_trainable(llm, sets, lora_rank=recipe.train.lora_rank, seed=seed)
     branches = [
         _branch(choice, source, llm.shape, seed=_branch_seed(seed, number))
         for number, (choice, source) in enumerate(zip(plan.integrations, sources, strict=True))
     ]
-    return Probe(branches, llm).to(device)
+    llm.checkpointing = recipe.train.checkpointing
+    return Probe(branches, llm, precision=getattr(torch, recipe.train.precision)).to(device)
 
 
 def _branch(choice: Choice, source: FeatureSource, shape: LLMShape, *, seed: int) -> Branch:
@@ -63,11 +69,11 @@ def load_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) -> 
     return probe.eval()
 
 
-def readers_of(sources: Sequence[FeatureSource], usable: Usable) -> list[Reader]:
-    """For each encoder, what reads the features of some of the usable examples."""
+def readers_of(sources: Sequence[FeatureSource], keys: Sequence[str]) -> list[Reader]:
+    """For each encoder, what reads the features of some of the examples whose clips have those keys."""
 
     def reader(source: FeatureSource) -> Reader:
-        return lambda numbers: source.get_many([usable.keys[number] for number in numbers])
+        return lambda numbers: source.get_many([keys[number] for number in numbers])
 
     return [reader(source) for source in sources]
 
@@ -93,20 +99,41 @@ def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
     if plan.run.finished:
         plan.run.check()
         return plan.run
-    sources, usable = workspace.sources(plan), workspace.usable(plan, "train")
-    if not usable.examples:
-        raise DataError(f"Task {plan.cell.task!r}: none of the training clips could be decoded.")
+    sources = workspace.sources(plan)
+    usable = [_usable(workspace, plan, stage) for stage in plan.course]
     device = resolve_device(workspace.places.device)
     probe = build_probe(plan, sources, device=device)
-    tokenizer = probe.llm.tokenizer
-    data = TrainingSet(
-        ids=[example.id for example in usable.examples],
-        questions=[encode_question(tokenizer, example.prompt, example.references[0]) for example in usable.examples],
-        num_features=np.array([[source.num_tokens(key) for source in sources] for key in usable.keys]),
-        readers=readers_of(sources, usable),
-    )
+    lessons = [
+        Lesson(_training_set(probe, sources, parts), stage.section, stage.section.trainable)
+        for stage, parts in zip(plan.course, usable, strict=True)
+    ]
     plan.run.begin(plan.recipe)
-    costs = train(probe, data, plan.recipe.train, plan.run, seed=plan.cell.seed, device=device, progress=progress)
+    costs = train(probe, lessons, plan.run, seed=plan.cell.seed, device=device, progress=progress)
     plan.run.finish({"id": plan.run.id, "device": device, "layer_weights": layer_weights(plan, probe), **costs})
     remove_checkpoint(plan.run.folder)
     return plan.run
+
+
+def _usable(workspace: Workspace, plan: Plan, stage: Stage) -> list[Usable]:
+    """The examples of a stage that have features, task by task."""
+    found = []
+    for material in stage.materials:
+        usable = workspace.usable_of(plan, material, what="train")
+        if not usable.examples:
+            raise DataError(f"Task {material.task!r}: none of the training clips could be decoded.")
+        found.append(usable)
+    return found
+
+
+def _training_set(probe: Probe, sources: Sequence[FeatureSource], parts: Sequence[Usable]) -> TrainingSet:
+    """The examples of a stage, tokenised."""
+    examples = [example for usable in parts for example in usable.examples]
+    keys = [key for usable in parts for key in usable.keys]
+    tokenizer = probe.llm.tokenizer
+    return TrainingSet(
+        ids=[example.id for example in examples],
+        questions=[encode_question(tokenizer, example.prompt, example.references[0]) for example in examples],
+        num_features=np.array([[source.num_tokens(key) for source in sources] for key in keys]),
+        readers=readers_of(sources, keys),
+        keys=keys,
+    )

@@ -13,12 +13,14 @@ from palprobe.features.source import FeatureSource
 from palprobe.files import digest
 from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose
 from palprobe.llm import LLMSource, find_llm, load_tokenizer, template_fields
-from palprobe.recipe import Recipe, Trainable
+from palprobe.recipe import Recipe
 from palprobe.recipe.sweep import Variant, distinct
+from palprobe.recipe.training import Trainable
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
 from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
+from palprobe.training.curriculum import WITHOUT_EFFECT, Material, Stage, plan_course, train_fields
 from palprobe.types import Counts, Example, Kind, Split, TaskData
 
 LLM_INDEX = "llms.jsonl"  # beside the features: sha256 of the files of LLMs
@@ -39,7 +41,8 @@ class Plan:
     features: tuple[EncoderFeatures, ...]  # of each encoder
     llm: LLMSource
     integrations: tuple[Choice, ...]  # in parallel
-    trainable: Trainable
+    trainable: Trainable  # the widest of all stages
+    course: tuple[Stage, ...]
     run: Run
 
     def examples(self, split: Split) -> tuple[Example, ...]:
@@ -94,7 +97,8 @@ class Workspace:
         known = self.task(spec).folds
         if not known:
             return [None]
-        return list(self.recipe.folds or known)
+        chosen = self.recipe.folds if spec in self.recipe.tasks else None  # other tasks are only trained on
+        return list(chosen or known)
 
     def features(self, encoder: str) -> tuple[EncoderFeatures, ...]:
         """The identities of the features of each encoder in `A+B`."""
@@ -157,7 +161,7 @@ class Workspace:
         """
         splits = self.splits(cell.task, cell.fold)
         examples = (*splits.train, *splits.validation, *splits.test)
-        keys = self._clip_keys(cell.task, examples)
+        keys = self.clip_keys(cell.task, examples)
         llm = self.llm(cell.llm)
         try:
             features = self.features(cell.encoder)
@@ -165,19 +169,22 @@ class Workspace:
         except UnfinishedError as error:  # a user's own encoder, of which nothing was extracted
             raise self._not_extracted(cell, "no features") from error
         cell, recipe = _resolved(cell, chosen, cell.recipe(self.recipe))
+        trainable, course = trainable_of(recipe), plan_course(self, cell, recipe.train, splits, keys)
         fields = [[store.fields for store in stores] for stores in features]
         identity = {
             "version": VERSION,
             "features": fields[0] if len(fields) == 1 else fields,
             "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
             "llm": llm.identity,
-            **_options(chosen, recipe),
+            "integration": chosen.identity,
+            "train": train_fields(recipe.train, course) | {"trainable": trainable},
             "seed": cell.seed,
             "fold": cell.fold,
             **template_fields(llm, recipe.prompt.template),
         }
-        task, trainable, run = self.task(cell.task), trainable_of(recipe), run_of(self.places, identity)
-        return Plan(cell, recipe, task, splits, keys, features, llm, chosen.choices, trainable, run)
+        run = run_of(self.places, identity)
+        task, choices = self.task(cell.task), chosen.choices
+        return Plan(cell, recipe, task, splits, keys, features, llm, choices, trainable, course, run)
 
     def sources(self, plan: Plan) -> tuple[FeatureSource, ...]:
         """The cell's features, of each encoder.
@@ -202,19 +209,24 @@ class Workspace:
         Raises:
             UnfinishedError: clips that extraction has not reached, with the command that makes their features.
         """
+        return self.usable_of(plan, Material(plan.cell.task, plan.examples(split), plan.keys), what=split)
+
+    def usable_of(self, plan: Plan, material: Material, *, what: str) -> Usable:
+        """The same of any examples that a cell is trained on, perhaps of another task; `what` says which they are."""
         sources = self.sources(plan)
         failed = {key for source in sources for key in source.failures()}
-        listed = plan.examples(split)
-        present = tuple(example for example in listed if all(plan.keys[example.id] in source for source in sources))
+        listed, clips = material.examples, material.keys
+        present = tuple(example for example in listed if all(clips[example.id] in source for source in sources))
         there = {example.id for example in present}
-        dropped = sum(plan.keys[example.id] in failed for example in listed if example.id not in there)
+        dropped = sum(clips[example.id] in failed for example in listed if example.id not in there)
         if len(present) + dropped < len(listed):
             absent = len(listed) - len(present) - dropped
-            raise self._not_extracted(plan.cell, f"no features of {absent} of {len(listed)} {split} items")
-        keys = tuple(plan.keys[example.id] for example in present)
+            cell = replace(plan.cell, task=material.task)
+            raise self._not_extracted(cell, f"no features of {absent} of {len(listed)} {what} items")
+        keys = tuple(clips[example.id] for example in present)
         counts = Counts(
             found=len(listed),
-            missing=len(plan.task.missing),
+            missing=len(self.task(material.task).missing),
             dropped=dropped,
             used=len(present),
             padded=sum(any(source.padded(key) for source in sources) for key in keys),
@@ -225,7 +237,8 @@ class Workspace:
         line = extract_command(cell.encoder, cell.task, self.recipe, self.places)
         return UnfinishedError(f"{cell.encoder} on {cell.task}: {found}. Run: {line}")
 
-    def _clip_keys(self, spec: str, examples: Sequence[Example]) -> dict[str, str]:
+    def clip_keys(self, spec: str, examples: Sequence[Example]) -> dict[str, str]:
+        """The key of each example's clip by the example's id; perhaps of more examples of that task."""
         known = self._keys.setdefault(spec, {})
         new = [example for example in examples if example.id not in known]
         known |= zip((example.id for example in new), self._clips.keys(new), strict=True)
@@ -233,8 +246,8 @@ class Workspace:
 
 
 def _options(chosen: Chosen, recipe: Recipe) -> dict[str, Any]:
-    """What of a run's identity a recipe's options decide; the recipe is of that cell alone."""
-    train = recipe.train.model_dump(exclude={"checkpoint_steps"}) | {"trainable": trainable_of(recipe)}
+    """What tells combinations of a sweep apart; the recipe is of one of them alone."""
+    train = recipe.train.model_dump(exclude=WITHOUT_EFFECT) | {"trainable": trainable_of(recipe)}
     return {"integration": chosen.identity, "train": train}
 
 
