@@ -139,9 +139,9 @@ def test_a_chat_llm_is_trained_and_scored_in_its_template(tones, tmp_path, monke
     extract([parse_encoder("logmel")], workspace.task(str(tones)).examples, recipe, Path("features"))
     seen = []
 
-    def spy(probe, data, *args, **kwargs):
-        seen.extend(data.questions)
-        return train(probe, data, *args, **kwargs)
+    def spy(probe, lessons, *args, **kwargs):
+        seen.extend(question for lesson in lessons for question in lesson.data.questions)
+        return train(probe, lessons, *args, **kwargs)
 
     monkeypatch.setattr("palprobe.training.train_cell.train", spy)
     plan = workspace.plan(Cell("logmel", "lal", recipe.llm, str(tones), 0, 0))
