@@ -39,7 +39,6 @@ from palprobe.recipe import IntegrationSection
 from palprobe.scoring import build_tree, score_tree
 from palprobe.tasks.diagnostics import QUESTIONS
 from palprobe.training.probe import Branch, Probe
-from palprobe.types import Block
 
 INTEGRATIONS = ("plits", "lal", "pal@v1", "pal@v3", "flamingo")
 AUDIO_TOKENS, PROMPT_TOKENS, LABELS, LABEL_TOKENS, DIM = 250, 32, 50, 3, 768
@@ -170,21 +169,16 @@ def by_shared_prefix(probe: Probe, clip: Tensor, prompt: Prompt, labels: Labels)
     layout = llm._lay_out(TextBatch(ids, torch.ones_like(ids, dtype=torch.bool)), context)
     cache = growing_cache(llm._audio_layers(context, layout))
     mask = None if layout.visible is None else additive_mask(layout.visible, llm._groups, torch.float32)
-    with llm._running(context.blocks, layout.columns):
+    with llm._running(context, layout):
         first = llm._call(layout.rows, mask, layout.positions, cache, 1)[0, -1].log_softmax(-1)
     cache.batch_repeat_interleave(len(labels))
     seen, length = layout.columns.shape[1], answers.shape[1] - 1
     mask = additive_mask(torch.ones(1, length, seen + length, dtype=torch.bool).tril(seen), llm._groups, torch.float32)
     positions = (layout.positions[:, -1:] + 1 + torch.arange(length)).expand(len(labels), -1)
-    with llm._running({layer: in_one_row(block) for layer, block in context.blocks.items()}, layout.columns):
+    with llm._running(context, layout):  # its blocks take the labels as rows of the one clip
         logits = llm._call(llm._embed(answers[:, :-1]), mask, positions, cache, length)
     later = logits.log_softmax(-1).gather(2, answers[:, 1:, None])[..., 0]
     return first[answers[:, 0]].double() + later.double().sum(1)
-
-
-def in_one_row(block: Block) -> Block:
-    """The block on a batch whose rows all read the same clip: as one long row, since it mixes no text rows."""
-    return lambda rows, mask: block(rows.flatten(0, 1)[None], mask).view_as(rows)
 
 
 if __name__ == "__main__":
