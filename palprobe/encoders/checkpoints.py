@@ -60,7 +60,8 @@ def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         try:
             damaged = archive.testzip()
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:  # also unknown compression
+        # NotImplementedError is how zipfile says that a damaged header names a compression that there is not.
+        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
             raise WeightsError(f"{path} is damaged ({error}). Fetch it again.") from error
     if damaged is not None:
         raise WeightsError(f"{path} is damaged (the checksum of {damaged} fails). Fetch it again.")
