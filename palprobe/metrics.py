@@ -1,6 +1,6 @@
 """What is computed over the predictions of one test set: a function and a line in `METRICS` each.
 
-A task names those that it is scored by (`TaskData.metrics`); the order here is that of headlines.
+A kind of task names those that it is scored by (`tasks/kinds.py`); the order here is that of headlines.
 """
 
 from __future__ import annotations

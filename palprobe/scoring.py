@@ -197,6 +197,7 @@ def _prediction(example: Example, answer: str, scores: dict[str, float], *, corr
         scores=scores,
         correct=correct,
         valid=valid,
+        references=example.references if len(example.references) > 1 else (),
     )
 
 

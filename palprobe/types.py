@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TaskKind = Literal["classification", "multi-label", "multiple-choice", "open", "captioning", "transcription"]
 Kind = Literal["general", "speech"]  # what an encoder was trained on: sounds, music and speech, or speech alone
 
 
@@ -48,7 +49,7 @@ class TaskData:
     missing: tuple[str, ...] = ()  # files that the layout lists and the disk lacks
     licence: str = ""
     citation: str = ""
-    metrics: tuple[str, ...] = ("accuracy", "macro_f1", "invalid_rate")  # names in METRICS; the first is the headline
+    kind: TaskKind = "classification"
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -162,6 +163,7 @@ class Prediction:
     scores: Mapping[str, float]  # log likelihood of each choice, natural log; empty after generation
     correct: bool
     valid: bool  # False: generated text was no choice (counted as wrong)
+    references: tuple[str, ...] = ()  # all answers that count as right, where there are several
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_the_official_split_is_that_of_the_subsets(corpus):
         ("14-7-0001", "14", "train", "train-clean-100"),
     ]
     assert data.missing == ("test-clean/61/7/61-7-0001.flac",)
-    assert (data.name, data.metrics, data.folds) == ("librispeech:asr", ("wer", "invalid_rate"), ())
+    assert (data.name, data.kind, data.folds) == ("librispeech:asr", "transcription", ())
 
 
 def test_transcripts_are_open_questions_in_lower_case(corpus):

@@ -25,6 +25,7 @@ from palprobe.recipe import ScoringSection
 from palprobe.registry import near_miss
 from palprobe.runs import trainable_label
 from palprobe.specs import parse_encoder, split_encoders
+from palprobe.tasks.kinds import KINDS
 from palprobe.training.cost import Meter
 from palprobe.training.out_of_memory import when_out_of_memory
 from palprobe.training.probe import Probe
@@ -76,7 +77,9 @@ def evaluate(
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
         predictions = predict(probe, sources, usable, section)
-    scores = score_predictions(predictions, usable.examples, draws=section.bootstrap_draws, metrics=plan.task.metrics)
+    scores = score_predictions(
+        predictions, usable.examples, draws=section.bootstrap_draws, metrics=KINDS[plan.task.kind].metrics
+    )
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
     result = _result(plan, sources, usable, scores) | {
@@ -185,7 +188,7 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
 
 def _transcription(plan: Plan, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """The counts behind a word error rate, and how both texts were read for them; nothing for other tasks."""
-    if "wer" not in plan.task.metrics:
+    if "wer" not in KINDS[plan.task.kind].metrics:
         return {}
     return {"word_errors": word_error_counts(predictions), "word_normaliser": NORMALISER}
 
@@ -222,7 +225,10 @@ def _score(score: Score) -> dict[str, Any]:
 
 
 def _line(prediction: Prediction) -> str:
-    return json.dumps(vars(prediction) | {"scores": dict(prediction.scores)}, ensure_ascii=False) + "\n"
+    content = vars(prediction) | {"scores": dict(prediction.scores)}
+    if not prediction.references:  # the one reference says it all
+        del content["references"]
+    return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def _commit() -> str | None:

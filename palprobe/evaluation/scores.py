@@ -8,7 +8,8 @@ from statistics import fmean
 
 from palprobe.metrics import METRICS, word_errors
 from palprobe.stats import accuracy_interval, macro_f1_interval, wer_interval
-from palprobe.types import Example, Interval, Prediction, Score, TaskData
+from palprobe.tasks.kinds import KINDS
+from palprobe.types import Example, Interval, Prediction, Score
 
 NO_INTERVAL = "none"  # method of a score that no interval was computed for
 
@@ -24,7 +25,7 @@ def score_predictions(
     examples: Sequence[Example],
     *,
     draws: int,
-    metrics: Sequence[str] = TaskData.metrics,
+    metrics: Sequence[str] = KINDS["classification"].metrics,
 ) -> tuple[Score, ...]:
     """The task's metrics, of the whole and of each part.
 
@@ -32,7 +33,7 @@ def score_predictions(
         predictions: one for each example, in the same order.
         examples: what was asked; their choices give the level of chance.
         draws: of the bootstrap.
-        metrics: names in `METRICS`; those of the task.
+        metrics: names in `METRICS`; those of the task's kind.
     """
     parts: list[str | None] = [None, *sorted({example.part for example in examples if example.part is not None})]
     scores: list[Score] = []

@@ -241,4 +241,11 @@ def _prediction(value: Any, where: str) -> Prediction:
         scores={choice: float(_take(scores, choice, Number, where)) for choice in scores},
         correct=_take(content, "correct", bool, where),
         valid=_take(content, "valid", bool, where),
+        references=_texts(content.get("references", []), f"{where}: references"),
     )
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and _encodable(text) for text in value):
+        raise PalprobeError(f"{where} was expected to be a list of texts: it is damaged. Make it again.")
+    return tuple(value)

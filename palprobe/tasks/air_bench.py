@@ -46,4 +46,4 @@ def load_air_bench(folder: Path, variant: str | None) -> TaskData:
                 part=row["task_name"],
             )
         )
-    return task_data("air-bench", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("air-bench", folder, examples, licence=LICENCE, citation=CITATION, kind="multiple-choice")

@@ -48,4 +48,4 @@ def load_audiocaps(folder: Path, variant: str | None) -> TaskData:
                     split=split,
                 )
             )
-    return task_data("audiocaps", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("audiocaps", folder, examples, licence=LICENCE, citation=CITATION, kind="captioning")

@@ -39,4 +39,4 @@ def load_captions(folder: Path, variant: str | None) -> TaskData:
         )
         for row in read_table(folder / "captions.csv", COLUMNS, EXPECTED)
     ]
-    return task_data("captions", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("captions", folder, examples, licence=LICENCE, citation=CITATION, kind="captioning")

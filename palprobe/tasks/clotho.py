@@ -43,4 +43,4 @@ def load_clotho(folder: Path, variant: str | None) -> TaskData:
         for name, split in FOLDERS.items()
         for row in read_table(folder / f"clotho_captions_{name}.csv", ("file_name", *CAPTIONS), EXPECTED)
     ]
-    return task_data("clotho", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("clotho", folder, examples, licence=LICENCE, citation=CITATION, kind="captioning")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palprobe.tasks import check_variant
 from palprobe.tasks.layout import listed_file, one_line, read_table, task_data
-from palprobe.types import Example, Split, TaskData
+from palprobe.types import Example, Split, TaskData, TaskKind
 
 VARIANTS = ("yes-no", "word")
 YES_NO = ("yes", "no")
@@ -44,7 +44,8 @@ def load_clothoaqa(folder: Path, variant: str | None) -> TaskData:
             if closed == (variant == "yes-no"):
                 audio = listed_file(folder / "audio_files", name)
                 examples.append(_example(f"{table}-{number:05d}", name, audio, question, answers, split, closed=closed))
-    return task_data(f"clothoaqa:{variant}", folder, examples, licence=LICENCE, citation=CITATION)
+    kind: TaskKind = "open" if variant == "word" else "multiple-choice"
+    return task_data(f"clothoaqa:{variant}", folder, examples, licence=LICENCE, citation=CITATION, kind=kind)
 
 
 def _example(

@@ -18,7 +18,7 @@ from typing import Any
 
 from palprobe.errors import DataError
 from palprobe.files import digest
-from palprobe.types import Example, TaskData
+from palprobe.types import Example, TaskData, TaskKind
 
 # The first of these that a clip has is taken: what is published as audio, before what downloaders leave.
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".au", ".m4a", ".aac", ".webm", ".mp4", ".mkv")
@@ -228,7 +228,15 @@ def hashed_fold(group: str, num_folds: int) -> int:
     return int(digest(group), 16) % num_folds + 1
 
 
-def task_data(name: str, folder: Path, examples: Sequence[Example], *, licence: str, citation: str) -> TaskData:
+def task_data(
+    name: str,
+    folder: Path,
+    examples: Sequence[Example],
+    *,
+    licence: str,
+    citation: str,
+    kind: TaskKind = "classification",
+) -> TaskData:
     """The examples whose audio is there; those of absent files are counted, one for each question.
 
     Raises:
@@ -240,4 +248,6 @@ def task_data(name: str, folder: Path, examples: Sequence[Example], *, licence: 
     there = {path: is_file(path) for path in dict.fromkeys(example.audio for example in examples)}
     missing = (example.audio for example in examples if not there[example.audio])
     shown = tuple(str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in missing)
-    return TaskData(name, tuple(example for example in examples if there[example.audio]), shown, licence, citation)
+    return TaskData(
+        name, tuple(example for example in examples if there[example.audio]), shown, licence, citation, kind
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from palprobe.errors import DataError
 from palprobe.tasks import check_variant
-from palprobe.types import Example, Split, TaskData
+from palprobe.types import Example, Split, TaskData, TaskKind
 
 SPLITS_OF: dict[str, Split] = {"train": "train", "dev": "validation", "test": "test"}  # the first word of a subset
 PROMPTS = {"sex": "Is a woman or a man speaking?", "asr": "What is said?"}
@@ -76,8 +76,8 @@ def load_librispeech(folder: Path, variant: str | None) -> TaskData:
         )
         for utterance in present
     )
-    metrics = ("wer", "invalid_rate") if variant == "asr" else TaskData.metrics
-    return TaskData(f"librispeech:{variant}", examples, tuple(missing), LICENCE, CITATION, metrics)
+    kind: TaskKind = "transcription" if variant == "asr" else "classification"
+    return TaskData(f"librispeech:{variant}", examples, tuple(missing), LICENCE, CITATION, kind)
 
 
 def _heard(subset: Path) -> list[Utterance]:

@@ -46,4 +46,4 @@ def load_mmau(folder: Path, variant: str | None) -> TaskData:
                 meta={key: row[key] for key in META if isinstance(row.get(key), str)},
             )
         )
-    return task_data("mmau", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("mmau", folder, examples, licence=LICENCE, citation=CITATION, kind="multiple-choice")

@@ -59,4 +59,4 @@ def load_muchomusic(folder: Path, variant: str | None) -> TaskData:
                 part=source,
             )
         )
-    return task_data("muchomusic", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("muchomusic", folder, examples, licence=LICENCE, citation=CITATION, kind="multiple-choice")

@@ -40,7 +40,7 @@ def load_musiccaps(folder: Path, variant: str | None) -> TaskData:
         )
         for row in read_clips(folder)
     ]
-    return task_data("musiccaps", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("musiccaps", folder, examples, licence=LICENCE, citation=CITATION, kind="captioning")
 
 
 def read_clips(folder: Path) -> list[dict[str, str]]:

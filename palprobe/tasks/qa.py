@@ -46,7 +46,7 @@ def load_qa(folder: Path, variant: str | None) -> TaskData:
                 meta={"task": row["task"]},
             )
         )
-    return task_data("qa", folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data("qa", folder, examples, licence=LICENCE, citation=CITATION, kind="multiple-choice")
 
 
 def _recording(audio: PurePosixPath) -> str:

@@ -43,7 +43,7 @@ def load_song_describer(folder: Path, variant: str | None) -> TaskData:
         for track, rows in tracks.items()
     ]
     name = f"song-describer:{variant}" if variant else "song-describer"
-    return task_data(name, folder, examples, licence=LICENCE, citation=CITATION)
+    return task_data(name, folder, examples, licence=LICENCE, citation=CITATION, kind="captioning")
 
 
 def two_minutes(path: str) -> str:
