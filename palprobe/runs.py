@@ -17,6 +17,7 @@ from palprobe.files import differences, digest, read_json, write_json, write_tex
 from palprobe.recipe import Recipe, dump_recipe
 from palprobe.recipe.sweep import PLAIN, Variant
 from palprobe.recipe.training import Trainable
+from palprobe.specs import parse_task
 
 RUN_ID_DIGITS = 16  # of the identity's digest
 
@@ -83,9 +84,11 @@ def trainable_of(recipe: Recipe) -> Trainable:
 
 
 def trainable_label(recipe: Recipe) -> str:
-    """The same for tables: `lora`, or stage by stage `connector>lora`."""
+    """The same for tables: `lora`, or stage by stage `connector>lora`; and on which tasks, if not on the tested one."""
     stages = recipe.train.stages
-    return ">".join(stage.trainable for stage in stages) if stages else trainable_of(recipe)
+    label = ">".join(stage.trainable for stage in stages) if stages else trainable_of(recipe)
+    others = [parse_task(name).text for name in recipe.train.tasks or []]
+    return f"{label} on {'+'.join(others)}" if others else label
 
 
 @dataclass(frozen=True)

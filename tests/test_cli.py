@@ -179,9 +179,9 @@ def test_options_are_the_agreed_ones():
     cell = ["--encoder", "--task", "--llm", "--integration", "--seed", "--fold"]
     sizes = ["--llm", "--audio-tokens", "--text-tokens", "--batch", "--integrations", "--trainable", "--encoder"]
     assert found == {
-        "compare": sorted([*shared, *table, *grid, "--sweep", "--runs", "--allow-missing"]),
+        "compare": sorted([*shared, *table, *grid, "--sweep", "--train-on", "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
-        "train": sorted([*shared, *cell, "--runs", "--allow-missing"]),
+        "train": sorted([*shared, *cell, "--train-on", "--runs", "--allow-missing"]),
         "eval": sorted([*read, "run", "--split", "--scoring", "--drop", "--attention", *table]),
         "report": sorted(["results", "--out", *table]),
         "bench": sorted([*sizes, "--quick", "--time-limit", "--out", "--format", "--device"]),

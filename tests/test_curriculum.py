@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_a_course_by_hand():
     assert (first.trainable, first.steps, first.learning_rate, first.batch_size) == ("connector", 3, 1e-2, 16)
     assert (second.trainable, second.steps, second.learning_rate, second.batch_size) == ("lora-attention", 5, 1e-3, 8)
     assert first.weight_decay == second.weight_decay == 0.5
-    assert section.stage_tasks == ["a.csv"]
+    assert section.named_tasks == ["a.csv"]
     assert BASE.course == [BASE]
     recipe = load_recipe().model_copy(update={"train": section})
     assert trainable_of(recipe) == "lora-attention"
@@ -225,9 +226,48 @@ def test_compare_extracts_what_its_stages_train_on(palprobe, own, other):  # noq
 
 
 def _train_words(lines):
-    import shlex
-
     return shlex.split(next(line for line in lines.splitlines() if line.startswith("palprobe train")))[1:]
+
+
+def test_a_task_for_testing_only_is_tested_with_a_probe_of_others(palprobe, refused, other):  # noqa: F811
+    """Trained on 8 clips of one manifest, scored on another that has no training rows; by plan lines, too."""
+    exam = tone_manifest("exam", range(40, 46), split=lambda _: "test")
+    refused("compare", "--tasks", exam, code=1, texts=["'exam.csv': the train split is empty", "--train-on TASK"])
+    asked = ("--tasks", exam, "--train-on", other, "--integrations", "lal", "--set", "train.steps=2")
+    code, out, err = palprobe("compare", *asked, "--format", "json")
+    assert code == 0, err
+    assert "6 clips encoded" in err and "8 clips encoded" in err  # of the other, its training split
+    row = next(row for row in json.loads(out) if row["metric"] == "accuracy")
+    assert (row["task"], row["n"], row["trainable"]) == ("exam.csv", 6, "full on other.csv")
+    code, lines, _ = palprobe("compare", *asked, "--plan")
+    for line in lines.splitlines():
+        code, printed, err = palprobe(*shlex.split(line)[1:])
+        assert code == 0, err
+    assert printed.count(row["run_id"]) and "was trained already" not in printed
+    assert len(list(Path("runs").iterdir())) == 1
+
+
+def test_what_is_trained_on_is_of_the_run(palprobe, own, other):  # noqa: F811
+    """The same test set with its own training rows, those of another task, and both: three runs; the first as ever."""
+    third = ("--train-on", f"{own},{other}")
+    found = []
+    for words in ((), ("--train-on", own), ("--train-on", other), third):
+        code, out, err = palprobe(
+            "compare", "--tasks", own, "--integrations", "lal", "--set", "train.steps=1", *words, "--format", "json"
+        )
+        assert code == 0, err
+        found.append(json.loads(out)[0]["trainable"])
+    assert found == ["full", "full on own.csv", "full on other.csv", "full on own.csv+other.csv"]
+    examples = sorted(json.loads(path.read_text())["examples"] for path in Path("runs").glob("*/train.json"))
+    assert examples == [8, 12, 12, 20]
+
+
+def test_training_on_the_tested_clips_is_refused(refused, own):  # noqa: F811
+    """Whatever the task they come from is called."""
+    Path("leak.csv").write_text("id,audio,label,split\nx-1,tone-0.wav,low,train\nx-2,tone-6.wav,high,train\n")
+    refused("compare", "--tasks", own, "--train-on", "leak.csv", code=1, texts=["about audio that the test of"])
+    refused("compare", "--tasks", own, "--train-on", "-", code=1, texts=["train.tasks holds -"])
+    refused("compare", "--tasks", own, "--train-on", "nowhere.csv", code=1, texts=["nowhere.csv"])
 
 
 def test_features_of_a_stage_that_are_missing_are_named(refused, palprobe, own, other):  # noqa: F811
@@ -256,7 +296,7 @@ def test_a_stage_that_trains_on_the_test_is_refused(refused, own):  # noqa: F811
     rows += ["x-4,tone-2.wav,low,validation", "x-5,tone-3.wav,high,train"]
     Path("leak.csv").write_text("\n".join(rows) + "\n")
     refused("compare", "--recipe", curriculum("course.yaml", "leak.csv"), code=1, texts=[
-        "Stage 1: 1 training examples of 'leak.csv' are about audio that the test of 'own.csv' asks about",
+        "1 training examples of 'leak.csv' are about audio that the test of 'own.csv' asks about",
         "first: 'x-2'",
     ])  # fmt: skip
     assert not list(Path("features").glob("logmel*"))
@@ -278,10 +318,10 @@ def test_overlapping_stretches_are_the_same_audio(trained, tested, leaks):
     example = Example("e", "g", Path("e.wav"), "?", ("a",))
     sides = [Material(task, (example,), {"e": key}) for task, key in (("other", trained), ("own", tested))]
     if leaks:
-        with pytest.raises(DataError, match="Stage 2: 1 training examples of 'other'"):
-            _check_unheard(2, *sides)
+        with pytest.raises(DataError, match="1 training examples of 'other'"):
+            _check_unheard(*sides)
     else:
-        _check_unheard(2, *sides)
+        _check_unheard(*sides)
 
 
 def test_a_stage_of_a_fold_task_holds_out_the_cell_s_fold(tones, own):

@@ -153,6 +153,20 @@ def test_refused(data: TaskData, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_task_that_is_trained_on_or_tested_only() -> None:
+    """Only tested: no training split, published validation kept. Only trained on: nothing held out without a test."""
+    both = fixed(3, 2, validation=1)
+    tested = split_task(both, None, DataSection(), needs=("test",))
+    assert (len(tested.train), len(tested.validation), len(tested.test)) == (0, 3, 6)
+    assert split_task(both, None, DataSection(), needs=("train",)) == split_task(both, None, DataSection())
+    alone = split_task(fixed(3, 0), None, DataSection(), needs=("train",))
+    assert (len(alone.train), alone.validation, alone.test) == (9, (), ())
+    unseen = with_last(fixed(3, 1, labels=("cat", "dog")), references=("frog",))
+    assert len(split_task(unseen, None, DataSection(), needs=("test",)).test) == 2
+    folded = split_task(folds(), 2, DataSection(), needs=("test",))
+    assert {example.fold for example in folded.test} == {2} and folded.train == ()
+
+
 def test_group_in_two_folds() -> None:
     """A group in two folds is a leak whichever fold is tested."""
     with pytest.raises(DataError, match=r"group 'cat1\.0' is both in fold 1 and in fold 5"):

@@ -85,9 +85,12 @@ def test_the_real_questions_of_mmau(tmp_path):
 
 
 def test_a_test_set_alone_is_refused_for_training(tmp_path):
-    """A benchmark that is for testing only is never trained on: the split says so before any work begins."""
-    with pytest.raises(DataError, match="Task 'mmau': the train split is empty"):
-        split_task(load("mmau", written("mmau", tmp_path)), None, DataSection())
+    """A benchmark that is for testing only is never trained on: the split says so, and gives all to the test."""
+    data = load("mmau", written("mmau", tmp_path))
+    with pytest.raises(DataError, match=r"Task 'mmau': the train split is empty.*--train-on"):
+        split_task(data, None, DataSection())
+    splits = split_task(data, None, DataSection(), needs=("test",))
+    assert (splits.train, splits.validation, splits.test) == ((), (), data.examples)
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])

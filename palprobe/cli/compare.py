@@ -19,6 +19,7 @@ from palprobe.cli.options import (
     Settings,
     Store,
     Sweep,
+    TrainOn,
 )
 
 
@@ -26,6 +27,7 @@ def compare(
     encoders: Annotated[str | None, typer.Option(help="Encoders, with commas between; A+B hears both.")] = None,
     integrations: Annotated[str | None, typer.Option(help="plits, lal, pal, flamingo …, with commas between.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks, with commas between.")] = None,
+    train_on: TrainOn = None,
     llm: Annotated[str | None, typer.Option(help="tiny, local folders or hub ids, with commas between.")] = None,
     sweep: Sweep = None,
     seeds: Annotated[str | None, typer.Option(help="Training seeds, e.g. 0,1,2.")] = None,
@@ -56,6 +58,7 @@ def compare(
         "encoders": options.names(encoders),
         "integrations": options.names(integrations),
         "tasks": options.names(tasks),
+        "train.tasks": options.names(train_on),
         "llm": None if len(llms) > 1 else next(iter(llms), llm),
         "seeds": options.numbers(seeds, "--seeds"),
         "folds": options.numbers(folds, "--folds"),

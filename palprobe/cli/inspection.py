@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from palprobe.cli import options
 from palprobe.cli.options import DataRoot, Device, Format, RecipeFile, Settings, Store
 from palprobe.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from palprobe.training.workspace import Workspace
 
 KINDS = ("encoders", "integrations", "tasks", "llms", "metrics", "recipes")
 
@@ -67,27 +71,44 @@ def validate(
 
     Example: palprobe validate my.yaml
     """
-    from palprobe.grid.cells import cells_of
-    from palprobe.grid.check import check_recipe
-    from palprobe.llm.preview import preview
+    from palprobe.grid.check import check_parts, check_recipe
     from palprobe.recipe import dump_recipe
+    from palprobe.specs import parse_task
+    from palprobe.tasks import is_located
 
     if source is not None and recipe is not None:
         raise UsageError(f"Two recipes are given, {source!r} and --recipe {recipe!r}; give one.")
     chosen = options.recipe_from(source or recipe, set_, {})
-    workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
+    places = options.places_from(store=store, data_root=data_root, device=device)
+    tasks = dict.fromkeys([*chosen.tasks, *chosen.train.named_tasks])
+    unseen = [task for task in tasks if not is_located(parse_task(task), data_root)]
+    workspace = (check_parts if unseen else check_recipe)(chosen, places)
     typer.echo(dump_recipe(chosen), nl=False)
-    cells = cells_of(workspace)
+    if unseen:
+        typer.echo(f"# not looked at, as no folder is given: {', '.join(unseen)} (--data-root ROOT finds ROOT/NAME)")
+        typer.echo("# As far as it was looked at, the recipe is valid.")
+        return
+    typer.echo("\n".join(_described(workspace)))
+
+
+def _described(workspace: Workspace) -> Iterator[str]:
+    """Comment lines: the sizes and the first prompt of each task, and how many cells there are."""
+    from palprobe.grid.cells import cells_of
+    from palprobe.llm.preview import preview
+
+    chosen, cells = workspace.recipe, cells_of(workspace)
     llms = [workspace.llm(name) for name in dict.fromkeys(cell.llm for cell in cells)]
     for task in chosen.tasks:
         fold = workspace.folds(task)[0]
         splits = workspace.splits(task, fold)
         sizes = f"{len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test"
-        typer.echo(f"# {task}: {sizes}" + ("" if fold is None else f" (fold {fold})"))
+        yield f"# {task}: {sizes}" + ("" if fold is None else f" (fold {fold})")
         for llm in llms:
-            for line in preview(llm, splits.train[0], chosen.prompt.template):
-                typer.echo(f"#   {line}" if len(llms) == 1 else f"#   {llm.name}: {line}")
-    typer.echo(f"# {len(cells)} cells; the recipe is valid.")
+            for line in preview(llm, (splits.train or splits.test)[0], chosen.prompt.template):
+                yield f"#   {line}" if len(llms) == 1 else f"#   {llm.name}: {line}"
+    for task in chosen.train.named_tasks:
+        yield f"# trained on {task}: {len(workspace.splits(task, workspace.folds(task)[0]).train)} train"
+    yield f"# {len(cells)} cells; the recipe is valid."
 
 
 doctors = typer.Typer(invoke_without_command=True, rich_markup_mode=None)

@@ -26,6 +26,9 @@ Sweep = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=V1,V2", help="Try several values of a recipe key, e.g. integration.layers=all,from:2."),
 ]
+TrainOn = Annotated[
+    str | None, typer.Option(help="Tasks whose training splits are trained on, instead of that of the tested one.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Store = Annotated[Path, typer.Option(help="Folder of cached features.")]
 Runs = Annotated[Path, typer.Option(help="Folder of trained runs.")]

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from palprobe.cli import options
-from palprobe.cli.options import AllowMissing, DataRoot, Device, Format, Header, RecipeFile, Runs, Settings, Store
+from palprobe.cli.options import (
+    AllowMissing,
+    DataRoot,
+    Device,
+    Format,
+    Header,
+    RecipeFile,
+    Runs,
+    Settings,
+    Store,
+    TrainOn,
+)
 from palprobe.errors import PalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +47,8 @@ def extract(
 
     flags = {"encoders": [encoder], "tasks": options.names(data), "data.allow_missing": allow_missing}
     chosen = options.recipe_from(recipe, set_, flags)
-    workspace = check_recipe(chosen, options.places_from(store=store, data_root=data_root, device=device))
+    places = options.places_from(store=store, data_root=data_root, device=device)
+    workspace = check_recipe(chosen, places, only_encoding=True)
     with Watching() as watcher:
         found = [
             extract_features(workspace, [name], chosen.tasks, watcher, retry_failed=retry_failed)
@@ -52,6 +64,7 @@ def train(
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order and masks; 0 if not given.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,
+    train_on: TrainOn = None,
     store: Store = Path("features"),
     runs: Runs = Path("runs"),
     data_root: DataRoot = None,
@@ -77,6 +90,7 @@ def train(
         "llm": llm,
         "seeds": None if seed is None else [seed],
         "folds": None if fold is None else [fold],
+        "train.tasks": options.names(train_on),
         "data.allow_missing": allow_missing,
     }
     chosen = options.recipe_from(recipe, set_, flags)

@@ -27,10 +27,12 @@ def cells_of(workspace: Workspace) -> list[Cell]:
 
 
 def examples_of(workspace: Workspace, tasks: Sequence[str]) -> list[Example]:
-    """All examples that any fold of these tasks uses, `limit` applied."""
+    """All examples that any fold of these tasks uses, `limit` applied; of a task that is only trained on, no others."""
     chosen: dict[tuple[str, str], Example] = {}
     for task in tasks:
+        only_trained = workspace.roles(task) == ["train"]
         for fold in workspace.folds(task):
             splits = workspace.splits(task, fold)
-            chosen |= {(task, e.id): e for e in (*splits.train, *splits.validation, *splits.test)}
+            used = splits.train if only_trained else (*splits.train, *splits.validation, *splits.test)
+            chosen |= {(task, example.id): example for example in used}
     return list(chosen.values())

@@ -16,8 +16,13 @@ from palprobe.runs import Places
 from palprobe.training.workspace import Workspace
 
 
-def check_recipe(recipe: Recipe, places: Places) -> Workspace:
+def check_recipe(recipe: Recipe, places: Places, *, only_encoding: bool = False) -> Workspace:
     """Everything that can be known to be wrong before work begins; all absent weights in one message.
+
+    Args:
+        recipe: of the whole grid.
+        places: where things are read and written.
+        only_encoding: features are made, and no probe is trained or tested.
 
     Returns:
         the workspace, with tasks read and encoders identified.
@@ -25,18 +30,28 @@ def check_recipe(recipe: Recipe, places: Places) -> Workspace:
     Raises:
         PalprobeError: names, options, folders, splits or weights with which the grid cannot run.
     """
-    check_device(places.device)
-    for variant, integration in product(variants(recipe), recipe.integrations):
-        check_integration(integration, variant.apply(recipe).integration)
-    workspace = Workspace(recipe, places, encoders_checked=True)
-    _check_encoders(workspace)
-    _check_layers(workspace)
-    for task in (*recipe.tasks, *recipe.train.stage_tasks):
+    workspace = check_parts(recipe, places, only_encoding=only_encoding)
+    for task in (*recipe.tasks, *recipe.train.named_tasks):
         for fold in workspace.folds(task):
             workspace.splits(task, fold)
     _check_distinct(workspace)
     if recipe.folds and not any(workspace.task(task).folds for task in recipe.tasks):
         raise UsageError(f"folds {recipe.folds}: no task here has folds ({', '.join(recipe.tasks)}). Leave them out.")
+    return workspace
+
+
+def check_parts(recipe: Recipe, places: Places, *, only_encoding: bool = False) -> Workspace:
+    """The same of everything but the tasks: encoders, integrations, the LLM and the device.
+
+    Returns:
+        the workspace, with encoders identified.
+    """
+    check_device(places.device)
+    for variant, integration in product(variants(recipe), recipe.integrations):
+        check_integration(integration, variant.apply(recipe).integration)
+    workspace = Workspace(recipe, places, encoders_checked=True, only_encoding=only_encoding)
+    _check_encoders(workspace)
+    _check_layers(workspace)
     return workspace
 
 

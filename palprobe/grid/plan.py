@@ -30,7 +30,7 @@ def plan_lines(workspace: Workspace, stage: str | None) -> list[str]:
         "extract": [
             extract_command(encoder, task, recipe, places)
             for encoder in recipe.single_encoders
-            for task in dict.fromkeys([*recipe.tasks, *recipe.train.stage_tasks])
+            for task in dict.fromkeys([*recipe.tasks, *recipe.train.named_tasks])
         ],
         "train": [train_command(cell, recipe, places) for cell in cells],
     }

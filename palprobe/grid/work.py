@@ -159,8 +159,8 @@ def extract_features(
 
 
 def _needed(plan: Plan) -> list[tuple[str, str]]:
-    """The (encoder, task) pairs whose features a cell needs: its own task, and those that its stages train on."""
-    tasks = dict.fromkeys([plan.cell.task, *plan.recipe.train.stage_tasks])
+    """The (encoder, task) pairs whose features a cell needs: its own task, and those that it is trained on."""
+    tasks = dict.fromkeys([plan.cell.task, *plan.recipe.train.named_tasks])
     return [(encoder, task) for encoder in split_encoders(plan.cell.encoder) for task in tasks]
 
 

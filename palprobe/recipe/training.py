@@ -14,7 +14,7 @@ Trainable = Literal["connector", "lora-attention", "lora", "full"]  # each train
 class StageSection(Section):
     """A stage of a curriculum; whatever it does not say is as in `train`."""
 
-    tasks: list[str] | None = Field(None, min_length=1, description="whose training splits; none: the cell's own task")
+    tasks: list[str] | None = Field(None, min_length=1, description="whose training splits")
     trainable: Trainable
     steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -27,6 +27,9 @@ BY_STAGE = ("trainable", "steps", "learning_rate")  # what every stage says for 
 class TrainSection(Section):
     """One loop for every integration; the defaults are ours (the paper is silent)."""
 
+    tasks: list[str] | None = Field(
+        None, min_length=1, description="whose training splits are trained on; none: that of the task that is tested"
+    )
     trainable: Trainable | None = Field(None, description="none: full for tiny, else lora")
     steps: int = Field(400, ge=1)
     batch_size: int = Field(32, ge=1, description="questions in a step")
@@ -61,12 +64,16 @@ class TrainSection(Section):
         return self
 
     @property
-    def stage_tasks(self) -> list[str]:
-        """The tasks that stages name, each once."""
-        return list(dict.fromkeys(name for stage in self.stages or [] for name in stage.tasks or []))
+    def named_tasks(self) -> list[str]:
+        """The tasks that are trained on by their names, each once."""
+        return list(dict.fromkeys(name for part in self.course for name in part.tasks or []))
+
+    def trains_on(self, task: str) -> bool:
+        """Whether a probe that is tested on a task is trained on it too, in some stage."""
+        return any(part.tasks is None or task in part.tasks for part in self.course)
 
     @property
     def course(self) -> list[TrainSection]:
         """The section of each stage in turn; without stages, this one alone."""
-        own = [stage.model_dump(exclude={"tasks"}, exclude_none=True) for stage in self.stages or []]
+        own = [stage.model_dump(exclude_none=True) for stage in self.stages or []]
         return [self.model_copy(update={**part, "stages": None}) for part in own] or [self]

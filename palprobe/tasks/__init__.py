@@ -119,6 +119,14 @@ def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_miss
     return data
 
 
+def is_located(spec: TaskSpec, data_root: Path | None) -> bool:
+    """Whether anything says where a task's data is; raises UnknownNameError if there is no such task."""
+    if spec.name == "manifest":
+        return True
+    TASKS.check(spec.name)
+    return spec.path is not None or spec.name in SYNTHESISED or data_root is not None
+
+
 def _folder(spec: TaskSpec, data_root: Path | None, cache: Path) -> Path:
     if spec.path is not None:
         # A shell leaves the ~ of NAME=~/FOLDER alone.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from palprobe.errors import DataError, UsageError
 from palprobe.files import digest
 from palprobe.recipe import DataSection
-from palprobe.types import SPLITS, Example, TaskData
+from palprobe.types import SPLITS, Example, Split, TaskData
 
 Examples = tuple[Example, ...]
 
@@ -24,7 +24,9 @@ class Splits:
     test: Examples
 
 
-def split_task(data: TaskData, fold: int | None, section: DataSection) -> Splits:
+def split_task(
+    data: TaskData, fold: int | None, section: DataSection, *, needs: Collection[Split] = ("train", "test")
+) -> Splits:
     """The splits of a task, or of one fold of it: that fold tests, the others train.
 
     A task without a validation split gives up `validation_fraction` of its training groups, drawn by `split_seed`
@@ -35,6 +37,8 @@ def split_task(data: TaskData, fold: int | None, section: DataSection) -> Splits
         data: the whole task.
         fold: one of `data.folds`; None exactly when there are none.
         section: `limit`, `validation_fraction` and `split_seed` are used.
+        needs: the splits that must hold examples. A task that is only tested needs no training split, and gives none:
+            its probe is trained on other tasks. One that is only trained on keeps its test split, if it has one, apart.
 
     Raises:
         UsageError: no such fold, or a fold of a task that has none, or none of a task that has some.
@@ -48,15 +52,21 @@ def split_task(data: TaskData, fold: int | None, section: DataSection) -> Splits
     else:
         train = tuple(example for example in data.examples if example.fold != fold)
         validation, test = (), tuple(example for example in data.examples if example.fold == fold)
-    for split, examples in (("train", train), ("test", test)):
-        if not examples:
-            where = "" if fold is None else f", fold {fold}"
-            raise DataError(f"Task {data.name!r}{where}: the {split} split is empty; train and test need examples.")
-    if not validation:
+    if not train and "train" in needs:
+        raise DataError(
+            f"Task {data.name!r}{_in(fold)}: the train split is empty. If it is for testing only, name tasks to train "
+            "on: --train-on TASK,…"
+        )
+    if not test and "test" in needs:
+        raise DataError(f"Task {data.name!r}{_in(fold)}: the test split is empty, so there is nothing to score.")
+    if "train" not in needs and "test" in needs:
+        train = ()
+    if train and test and not validation:
         held = _draw_validation(data.name, train, fold, section)
         validation = tuple(example for example in train if example.group in held)
         train = tuple(example for example in train if example.group not in held)
-    _check_answers(data.name, train, (*validation, *test))
+    if train:
+        _check_answers(data.name, train, (*validation, *test))
     return Splits(*(_limited(examples, section.limit, section.split_seed) for examples in (train, validation, test)))
 
 
@@ -77,6 +87,10 @@ def task_digest_fields(splits: Splits) -> dict[str, list[dict[str, Any]]]:
         ]
         for split, examples in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
     }
+
+
+def _in(fold: int | None) -> str:
+    return "" if fold is None else f", fold {fold}"
 
 
 def _check_fold(data: TaskData, fold: int | None) -> None:

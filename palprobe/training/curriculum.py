@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # Of no effect on a result: a run goes on with another value.
 WITHOUT_EFFECT = {"checkpoint_steps", "checkpointing"}
 # In an identity only where they are not at their default: runs that were made before there were such keys stay valid.
-YOUNG = ("accumulate", "precision", "stages")
+YOUNG = ("accumulate", "precision")
+NAMED = {"stages", "tasks"}  # an identity holds what they stand for, not the names
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,39 +54,33 @@ def plan_course(
 
     Args:
         workspace: finds other tasks.
-        cell: whose task is trained on unless a stage names others.
+        cell: whose task is trained on unless the section or a stage names others.
         section: of the cell.
         splits: of the task.
         keys: of its clips.
 
     Raises:
-        DataError: a stage trains on audio that the cell's test asks about.
-        UsageError: a stage trains on stdin.
+        DataError: it is trained on audio that the cell's test asks about.
+        UsageError: it is trained on stdin.
     """
     own = Material(cell.task, splits.train, keys)
-    if section.stages is None:
-        return (Stage(section, (own,)),)
-    others = {name: _material(workspace, name, cell.fold) for name in section.stage_tasks if name != cell.task}
+    others = {name: _material(workspace, name, cell.fold) for name in section.named_tasks if name != cell.task}
     known = others | {cell.task: own}
-    stages = tuple(
-        Stage(part, tuple(known[name] for name in stage.tasks or [cell.task]))
-        for part, stage in zip(section.course, section.stages, strict=True)
-    )
     test = Material(cell.task, splits.test, keys)
-    for number, stage in enumerate(stages, start=1):
-        for material in stage.materials:
-            if material is not own:
-                _check_unheard(number, material, test)
-    return stages
+    for material in others.values():
+        _check_unheard(material, test)
+    return tuple(Stage(part, tuple(known[name] for name in part.tasks or [cell.task])) for part in section.course)
 
 
 def train_fields(section: TrainSection, course: Iterable[Stage]) -> dict[str, Any]:
     """What of training stands in a run's identity, beside the trainable set."""
     stages, usual = tuple(course), TrainSection()
     at_default = {key for key in YOUNG if getattr(section, key) == getattr(usual, key)}
-    fields = section.model_dump(exclude={*WITHOUT_EFFECT, *at_default, "stages"})
+    fields = section.model_dump(exclude={*WITHOUT_EFFECT, *at_default, *NAMED})
     if section.stages is not None:
         fields["stages"] = [_stage_fields(stage) for stage in stages]
+    elif section.tasks is not None:
+        fields["data"] = _data_digest(stages[0])
     if any(len(set(clips)) < len(clips) for stage in stages for clips in [_clips(stage)]):
         fields["clips"] = "shared"  # questions about one clip go together and hear it once
     return fields
@@ -93,7 +88,7 @@ def train_fields(section: TrainSection, course: Iterable[Stage]) -> dict[str, An
 
 def _material(workspace: Workspace, task: str, fold: int | None) -> Material:
     if task == "-":
-        raise UsageError("A stage trains on task -, but stdin is read once. Write it to a manifest file and name that.")
+        raise UsageError("train.tasks holds -, but stdin is read once. Write it to a manifest file and name that.")
     folds = workspace.task(task).folds
     held_out = None if not folds else fold if fold in folds else folds[0]
     examples = workspace.splits(task, held_out).train
@@ -106,18 +101,21 @@ def _clips(stage: Stage) -> list[str]:
 
 def _stage_fields(stage: Stage) -> dict[str, Any]:
     section = stage.section
-    data = [[task_digest_fields(Splits(part.examples, (), ())), part.clips] for part in stage.materials]
     return {
         "trainable": section.trainable,
         "steps": section.steps,
         "learning_rate": section.learning_rate,
         "batch_size": section.batch_size,
-        "data": digest(data),
+        "data": _data_digest(stage),
     }
 
 
-def _check_unheard(number: int, material: Material, test: Material) -> None:
-    """Raises DataError if a stage trains on a stretch of audio that overlaps one of the test."""
+def _data_digest(stage: Stage) -> str:
+    return digest([[task_digest_fields(Splits(part.examples, (), ())), part.clips] for part in stage.materials])
+
+
+def _check_unheard(material: Material, test: Material) -> None:
+    """Raises DataError if a stretch of audio that is trained on overlaps one of the test."""
     tested: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for key in test.clips:
         sha, first, last = _stretch(key)
@@ -129,9 +127,9 @@ def _check_unheard(number: int, material: Material, test: Material) -> None:
             leaks.append(example.id)
     if leaks:
         raise DataError(
-            f"Stage {number}: {len(leaks)} training examples of {material.task!r} are about audio that the test of "
-            f"{test.task!r} asks about (first: {leaks[0]!r}), so its scores would mean nothing. Train that stage on "
-            "another task, or test another fold."
+            f"{len(leaks)} training examples of {material.task!r} are about audio that the test of {test.task!r} asks "
+            f"about (first: {leaks[0]!r}), so its scores would mean nothing. Train on another task, or test another "
+            "fold."
         )
 
 

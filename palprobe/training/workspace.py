@@ -67,11 +67,14 @@ class Workspace:
         places: where features and runs are.
         encoders_checked: True where extraction has just seen the encoders themselves; else the identity of a user's
             own encoder is taken from the record that extraction left, so that it is not loaded.
+        only_encoding: True where no probe is trained or tested, so that a task may lack what that takes.
     """
 
-    def __init__(self, recipe: Recipe, places: Places, *, encoders_checked: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, places: Places, *, encoders_checked: bool = False, only_encoding: bool = False
+    ) -> None:
         self.recipe, self.places = recipe, places
-        self._encoders_checked = encoders_checked
+        self._encoders_checked, self._only_encoding = encoders_checked, only_encoding
         self._clips = ClipIndex(places.store)
         self._tasks: dict[str, TaskData] = {}
         self._keys: dict[str, dict[str, str]] = {}
@@ -90,7 +93,13 @@ class Workspace:
         return self._tasks[spec]
 
     def splits(self, spec: str, fold: int | None) -> Splits:
-        return split_task(self.task(spec), fold, self.recipe.data)
+        return split_task(self.task(spec), fold, self.recipe.data, needs=self.roles(spec))
+
+    def roles(self, spec: str) -> list[Split]:
+        """What the recipe does with a task: it trains on it, tests it, or both; nothing where it is only encoded."""
+        tested, training = spec in self.recipe.tasks and not self._only_encoding, self.recipe.train
+        trained = spec in training.named_tasks or (tested and training.trains_on(spec))
+        return [*(["train"] if trained else []), *(["test"] if tested else [])]
 
     def folds(self, spec: str) -> list[int | None]:
         """The folds to run of a task: those of the recipe, else all; [None] for a task without folds."""
