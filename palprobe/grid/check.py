@@ -13,6 +13,7 @@ from palprobe.integrations.routing import ALIASES, check_integration
 from palprobe.recipe import Recipe
 from palprobe.recipe.sweep import variants
 from palprobe.runs import Places
+from palprobe.training.curriculum import check_named
 from palprobe.training.workspace import Workspace
 
 
@@ -30,6 +31,7 @@ def check_recipe(recipe: Recipe, places: Places, *, only_encoding: bool = False)
     Raises:
         PalprobeError: names, options, folders, splits or weights with which the grid cannot run.
     """
+    check_named(recipe.train)
     workspace = check_parts(recipe, places, only_encoding=only_encoding)
     for task in (*recipe.tasks, *recipe.train.named_tasks):
         for fold in workspace.folds(task):

@@ -61,8 +61,9 @@ def plan_course(
 
     Raises:
         DataError: it is trained on audio that the cell's test asks about.
-        UsageError: it is trained on stdin.
+        UsageError: it is trained on stdin, by that name.
     """
+    check_named(section)
     own = Material(cell.task, splits.train, keys)
     others = {name: _material(workspace, name, cell.fold) for name in section.named_tasks if name != cell.task}
     known = others | {cell.task: own}
@@ -70,6 +71,14 @@ def plan_course(
     for material in others.values():
         _check_unheard(material, test)
     return tuple(Stage(part, tuple(known[name] for name in part.tasks or [cell.task])) for part in section.course)
+
+
+def check_named(section: TrainSection) -> None:
+    """Raises UsageError if a task that is trained on is named as stdin, which is read once."""
+    if "-" in section.named_tasks:
+        raise UsageError(
+            "Tasks to train on: - is stdin, which is read once. Write it to a manifest file and name that."
+        )
 
 
 def train_fields(section: TrainSection, course: Iterable[Stage]) -> dict[str, Any]:
@@ -87,8 +96,6 @@ def train_fields(section: TrainSection, course: Iterable[Stage]) -> dict[str, An
 
 
 def _material(workspace: Workspace, task: str, fold: int | None) -> Material:
-    if task == "-":
-        raise UsageError("train.tasks holds -, but stdin is read once. Write it to a manifest file and name that.")
     folds = workspace.task(task).folds
     held_out = None if not folds else fold if fold in folds else folds[0]
     examples = workspace.splits(task, held_out).train
