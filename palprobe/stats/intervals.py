@@ -56,6 +56,7 @@ RATIOS: Mapping[str, Callable[[Sequence[Prediction]], Floats]] = MappingProxyTyp
     }
 )
 RANKINGS: Mapping[str, Callable[[Table, Floats], Floats]] = MappingProxyType({"map": map_of, "d_prime": d_prime_of})
+RANGES = MappingProxyType({"map": (0.0, 1.0), "d_prime": (-np.inf, np.inf)})
 
 
 def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 0) -> Interval:
@@ -124,7 +125,11 @@ def _sums_interval(metric: str, runs: Runs, groups: Sequence[str], *, draws: int
 
 
 def _ranking_interval(metric: str, runs: Runs, groups: Sequence[str], *, draws: int, seed: int) -> Interval:
-    """Clips are ranked anew in every draw, which is slow: fewer draws where there are many scores."""
+    """Clips are ranked anew in every draw, which is slow: fewer draws where there are many scores.
+
+    A clip that is drawn twice ranks beside itself, so that almost every draw is better than the value, and percentiles
+    would not hold it. The draws are moved until their mean is the value; their spread is right as it is.
+    """
     measure, tables = RANKINGS[metric], [table_of(run) for run in runs]
     codes, num_groups = group_codes(groups, len(runs[0]))
 
@@ -142,7 +147,9 @@ def _ranking_interval(metric: str, runs: Runs, groups: Sequence[str], *, draws: 
     resampled = np.concatenate([mean(draw_weights(num_groups, size, rng).T[codes]) for size in sizes])
     if not np.isfinite(resampled).all():
         return _without(value)
-    return percentile(value, resampled, _method(groups) + ("" if fewer == draws else f", {fewer} draws"))
+    method = _method(groups) + ", centred" + ("" if fewer == draws else f", {fewer} draws")
+    low, high = RANGES[metric]
+    return percentile(value, np.clip(resampled - resampled.mean() + value, low, high), method)
 
 
 def _class_counts(run: Sequence[Prediction], codes: Indices, num_groups: int) -> Floats:
