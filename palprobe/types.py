@@ -30,7 +30,7 @@ class Example:
     group: str  # recording or speaker: never in two splits, and the unit of a clustered interval
     audio: Path
     prompt: str
-    references: tuple[str, ...]  # the answers that count as right; the first is trained on
+    references: tuple[str, ...]  # the answers that count as right; the first is trained on, or all: see `tasks.kinds`
     choices: tuple[str, ...] = ()  # candidate answers of a closed question; empty for an open one
     start_seconds: float = 0.0
     end_seconds: float | None = None  # None: to the end of the file
@@ -164,6 +164,11 @@ class Prediction:
     correct: bool
     valid: bool  # False: generated text was no choice (counted as wrong)
     references: tuple[str, ...] = ()  # all answers that count as right, where there are several
+
+    @property
+    def all_references(self) -> tuple[str, ...]:
+        """All answers that count as right, one or several."""
+        return self.references or (self.reference,)
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def evaluate(
     from palprobe.evaluation.evaluate import check_dropped
     from palprobe.evaluation.evaluate import evaluate as evaluate_run
     from palprobe.report.attention import draw_attention
+    from palprobe.report.remarks import remarks
     from palprobe.report.results import read_result
     from palprobe.training.reopen import reopen
 
@@ -164,4 +165,7 @@ def evaluate(
             failures.append(str(error))
     if results:
         print_results(results, form, header=header, width=options.columns(), aggregate=False)
+        if form in ("csv", "json"):  # which have no place for it
+            for line in remarks(results):
+                say(f"palprobe: {line}")
     end_with(failures, some=bool(results))

@@ -16,11 +16,10 @@ from palprobe import scoring
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError, UsageError
 from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
-from palprobe.evaluation.scores import score_predictions, word_error_counts
+from palprobe.evaluation.scores import made_of, not_computed, score_predictions
 from palprobe.features.source import FeatureSource
 from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
-from palprobe.metrics import NORMALISER
 from palprobe.recipe import ScoringSection
 from palprobe.registry import near_miss
 from palprobe.runs import trainable_label
@@ -77,8 +76,13 @@ def evaluate(
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
         predictions = predict(probe, sources, usable, section)
+    metrics, absent = KINDS[plan.task.kind].metrics, dict[str, str]()
     scores = score_predictions(
-        predictions, usable.examples, draws=section.bootstrap_draws, metrics=KINDS[plan.task.kind].metrics
+        predictions,
+        usable.examples,
+        draws=section.bootstrap_draws,
+        metrics=metrics,
+        on_absent=absent.__setitem__,
     )
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
@@ -90,7 +94,8 @@ def evaluate(
         "layer_weights": layer_weights(plan, probe),
         **READING[section.method],
         **({"decoding": BEAMS.format(section.beams)} if section.method == "generation" and section.beams > 1 else {}),
-        **_transcription(plan, predictions),
+        **made_of(predictions, scores),
+        "not_computed": not_computed(metrics) | absent,
         "device": device,
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
@@ -184,13 +189,6 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
         "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
         "scores": [_score(score) for score in scores],
     }
-
-
-def _transcription(plan: Plan, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """The counts behind a word error rate, and how both texts were read for them; nothing for other tasks."""
-    if "wer" not in KINDS[plan.task.kind].metrics:
-        return {}
-    return {"word_errors": word_error_counts(predictions), "word_normaliser": NORMALISER}
 
 
 def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:

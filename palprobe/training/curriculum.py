@@ -11,8 +11,9 @@ from palprobe.errors import DataError, UsageError
 from palprobe.files import digest
 from palprobe.recipe.training import TrainSection
 from palprobe.runs import Cell
+from palprobe.tasks.kinds import learnt_answers
 from palprobe.tasks.splits import Splits, task_digest_fields
-from palprobe.types import Example
+from palprobe.types import Example, TaskKind
 
 if TYPE_CHECKING:
     from palprobe.training.workspace import Workspace
@@ -31,10 +32,16 @@ class Material:
     task: str  # as named in the recipe
     examples: tuple[Example, ...]
     keys: dict[str, str]  # example id -> clip key, of these and perhaps more
+    kind: TaskKind = "classification"
 
     @property
     def clips(self) -> list[str]:
         return [self.keys[example.id] for example in self.examples]
+
+    @property
+    def learns_several(self) -> bool:
+        """Whether several answers to some question are learnt, as captions and labels are."""
+        return any(len(learnt_answers(example, self.kind)) > 1 for example in self.examples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +71,10 @@ def plan_course(
         UsageError: it is trained on stdin, by that name.
     """
     check_named(section)
-    own = Material(cell.task, splits.train, keys)
+    own = Material(cell.task, splits.train, keys, workspace.task(cell.task).kind)
     others = {name: _material(workspace, name, cell.fold) for name in section.named_tasks if name != cell.task}
     known = others | {cell.task: own}
-    test = Material(cell.task, splits.test, keys)
+    test = Material(cell.task, splits.test, keys, own.kind)
     for material in others.values():
         _check_unheard(material, test)
     return tuple(Stage(part, tuple(known[name] for name in part.tasks or [cell.task])) for part in section.course)
@@ -92,14 +99,17 @@ def train_fields(section: TrainSection, course: Iterable[Stage]) -> dict[str, An
         fields["data"] = _data_digest(stages[0])
     if any(len(set(clips)) < len(clips) for stage in stages for clips in [_clips(stage)]):
         fields["clips"] = "shared"  # questions about one clip go together and hear it once
+    if any(part.learns_several for stage in stages for part in stage.materials):
+        fields["answers"] = "all"  # those of a clip; runs of before learnt its first alone
     return fields
 
 
 def _material(workspace: Workspace, task: str, fold: int | None) -> Material:
-    folds = workspace.task(task).folds
+    data = workspace.task(task)
+    folds = data.folds
     held_out = None if not folds else fold if fold in folds else folds[0]
     examples = workspace.splits(task, held_out).train
-    return Material(task, examples, workspace.clip_keys(task, examples))
+    return Material(task, examples, workspace.clip_keys(task, examples), data.kind)
 
 
 def _clips(stage: Stage) -> list[str]:
@@ -118,7 +128,9 @@ def _stage_fields(stage: Stage) -> dict[str, Any]:
 
 
 def _data_digest(stage: Stage) -> str:
-    return digest([[task_digest_fields(Splits(part.examples, (), ())), part.clips] for part in stage.materials])
+    return digest(
+        [[task_digest_fields(Splits(part.examples, (), (), part.kind)), part.clips] for part in stage.materials]
+    )
 
 
 def _check_unheard(material: Material, test: Material) -> None:
