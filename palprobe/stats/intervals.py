@@ -145,7 +145,7 @@ def _ranking_interval(metric: str, runs: Runs, groups: Sequence[str], *, draws: 
     rng = np.random.default_rng(seed)
     sizes = draw_batches(fewer, len(groups))
     resampled = np.concatenate([mean(draw_weights(num_groups, size, rng).T[codes]) for size in sizes])
-    if not np.isfinite(resampled).all():
+    if not np.isfinite(resampled).all() or np.ptp(resampled) == 0:  # no width would claim certainty
         return _without(value)
     method = _method(groups) + ", centred" + ("" if fewer == draws else f", {fewer} draws")
     low, high = RANGES[metric]
