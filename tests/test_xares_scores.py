@@ -15,7 +15,7 @@ from palprobe.evaluation.xares import (
     inverse_word_error_rate,
     mean_average_precision,
     normalised,
-    peer_record,
+    peer_reasons,
     peer_scores,
 )
 from palprobe.types import Example, Prediction
@@ -98,7 +98,7 @@ def test_sets_and_their_mean():
     examples, predictions = zip(*items, item("c", "FENSE", "x", "y"), strict=True)
     names = [score.metric for score in peer_scores(predictions, examples)]
     assert names == ["xares_accuracy", "xares_iwer"]
-    assert peer_record(examples)["not_computed"]["c"].startswith("FENSE: it compares sentences")
+    assert peer_reasons(examples)["xares_fense:c"].startswith("it compares sentences by trained models")
 
 
 def test_other_tasks_are_left_alone():
@@ -106,4 +106,4 @@ def test_other_tasks_are_left_alone():
     example = Example("a", "a", Path("a.wav"), "?", ("x",))
     prediction = Prediction("a", "a", None, "x", "x", {}, True, True)
     assert peer_scores([prediction], [example]) == ()
-    assert peer_record([example]) == {}
+    assert peer_reasons([example]) == {}

@@ -17,7 +17,7 @@ from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError, UsageError
 from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
 from palprobe.evaluation.scores import score_predictions, word_error_counts
-from palprobe.evaluation.xares import peer_record, peer_scores
+from palprobe.evaluation.xares import peer_reasons, peer_scores
 from palprobe.features.source import FeatureSource
 from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
@@ -93,7 +93,7 @@ def evaluate(
         **READING[section.method],
         **_decoding(section),
         **_transcription(plan, predictions),
-        **peer_record(usable.examples),
+        **({"not_computed": reasons} if (reasons := peer_reasons(usable.examples)) else {}),
         "device": device,
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }

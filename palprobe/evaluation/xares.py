@@ -52,11 +52,10 @@ def peer_scores(predictions: Sequence[Prediction], examples: Sequence[Example]) 
     return tuple(scores)
 
 
-def peer_record(examples: Sequence[Example]) -> dict[str, Any]:
-    """What a result says of the sets that are not scored as in xares-llm, and why; nothing for other tasks."""
-    metrics = {example.part: example.meta[METRIC] for example in examples if METRIC in example.meta}
-    reasons = {part: NOT_COMPUTED[name] for part, name in metrics.items() if name in NOT_COMPUTED}
-    return {"not_computed": {part: f"{metrics[part]}: {reasons[part]}" for part in reasons}} if reasons else {}
+def peer_reasons(examples: Sequence[Example]) -> dict[str, str]:
+    """Why sets are not scored as in xares-llm, by `metric:set`; nothing for other tasks."""
+    sets = {(example.meta[METRIC], example.part): None for example in examples if METRIC in example.meta}
+    return {f"{PREFIX}{name.lower()}:{part}": NOT_COMPUTED[name] for name, part in sets if name in NOT_COMPUTED}
 
 
 def judging_fields(examples: Sequence[Example]) -> dict[str, Any]:
