@@ -15,15 +15,23 @@ from test_training import make_probe
 
 from palprobe.errors import DataError, UsageError
 from palprobe.evaluation.xares import OVERALL
+from palprobe.features.extraction import extract
 from palprobe.llm import find_llm, load_tokenizer
 from palprobe.llm.model import left_padded
 from palprobe.llm.tokenizer import encode_prompt, encode_question
-from palprobe.specs import TaskSpec, parse_task
+from palprobe.recipe import load_recipe
+from palprobe.runs import Cell, Places
+from palprobe.specs import TaskSpec, parse_encoder, parse_task
 from palprobe.tasks import load_task
 from palprobe.tasks.xares import unlikely
 from palprobe.tasks.xares_yaml import read_peer_file
 from palprobe.training.batches import IGNORED, collate
 from palprobe.training.examples import mix_of
+from palprobe.training.lesson import plan_lesson
+from palprobe.training.train_cell import train_cell
+from palprobe.training.workspace import Workspace
+
+XARES_RECIPE = Path(__file__).parents[1] / "recipes" / "xares-llm.yaml"
 
 
 def write_yaml(name, content):
@@ -468,6 +476,8 @@ def test_the_peers_files_from_shards_to_scores(palprobe, monkeypatch):  # noqa: 
         "xares",
         "greedy, to the first newline, repetition penalty 1.05",
     )
+    assert result["identity"]["repetition_penalty"] == 1.05
+    assert result["identity"]["xares"]["asr"] == {"xares_metric": "iWER", "xares_weight": "2.0"}
     identity = json.loads(next(Path("runs").glob("*/identity.json")).read_text())
     assert identity["prompt"] == {"template": "xares"}
     assert {key: identity["train"][key] for key in ("schedule", "beta2", "lora_alpha", "lora_dropout")} == {
@@ -476,6 +486,34 @@ def test_the_peers_files_from_shards_to_scores(palprobe, monkeypatch):  # noqa: 
     assert OVERALL in Path("out/leaderboard.csv").read_text()
     lines = [json.loads(line) for line in next(Path("runs").rglob("predictions.jsonl")).read_text().splitlines()]
     assert [line["id"] for line in lines][:4] == [f"sound/sound/s{number}" for number in range(4)]
+
+
+def test_what_the_files_and_the_recipe_say_reaches_training(monkeypatch):
+    """Steps draw from the sets by their shares, adapters are scaled by 32 / 8 and drop a tenth; shares are identity."""
+    seen = []
+
+    def spy(probe, lessons, *arguments, **given):
+        seen.append((probe, lessons[0]))
+        return {}
+
+    monkeypatch.setattr("palprobe.training.train_cell.train", spy)
+    plans = []
+    for share in (0.5, 1e-9):
+        spec = mixed_file(a={"prob": 1}, b={"prob": share})
+        write_shard(Path("x.tar"), samples([{"label": "dog"}, {"label": "cat"}], start=30))
+        settings = ["train.tasks=[xares:TRAIN.yaml]", "train.steps=50"]
+        recipe = load_recipe(XARES_RECIPE, settings=settings, flags={"tasks": [eval_file()]})
+        workspace = Workspace(recipe, Places(), encoders_checked=True)
+        for task in recipe.tasks[0], spec:
+            extract([parse_encoder("logmel")], workspace.task(task).examples, recipe, Path("features"))
+        plans.append(workspace.plan(Cell("logmel", "plits", "tiny", recipe.tasks[0], 42)))
+        train_cell(workspace, plans[-1], lambda _: None)
+    assert plans[0].run.id != plans[1].run.id
+    drawn = [np.unique(np.concatenate(plan_lesson(*one, number=0, seed=42))).tolist() for one in seen]
+    assert drawn == [[0, 1, 2, 3, 4], [0, 1, 2]]  # the first three are set a
+    adapted = seen[0][0].llm.model.model.layers[0].mlp.up_proj
+    assert adapted.scaling["palprobe"] == 4.0
+    assert adapted.lora_dropout["palprobe"].p == 0.1
 
 
 def test_another_metric_is_another_evaluation_of_the_same_run():
