@@ -99,7 +99,8 @@ class Workspace:
         """What the recipe does with a task: it trains on it, tests it, or both; nothing where it is only encoded."""
         tested, training = spec in self.recipe.tasks and not self._only_encoding, self.recipe.train
         trained = spec in training.named_tasks or (tested and training.trains_on(spec))
-        return [*(["train"] if trained else []), *(["test"] if tested else [])]
+        roles: list[tuple[Split, bool]] = [("train", trained), ("test", tested)]
+        return [split for split, takes in roles if takes]
 
     def folds(self, spec: str) -> list[int | None]:
         """The folds to run of a task: those of the recipe, else all; [None] for a task without folds."""
