@@ -123,7 +123,14 @@ def by_likelihood(probe: Probe, examples: Sequence[Example], read: Read, *, batc
 
 
 def by_generation(
-    probe: Probe, examples: Sequence[Example], read: Read, *, batch_size: int, max_new_tokens: int, beams: int = 1
+    probe: Probe,
+    examples: Sequence[Example],
+    read: Read,
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    beams: int = 1,
+    penalty: float = 1.0,
 ) -> list[Prediction]:
     """Each example's generated answer up to a newline; a closed question's answer must be one of its choices.
 
@@ -145,7 +152,7 @@ def by_generation(
         text = left_padded(prompts, device=probe.llm.device)
         with torch.inference_mode():
             context = probe.context(read(list(numbers)))
-        answers = probe.generate(text, context, max_new_tokens=max_new_tokens, beams=beams)
+        answers = probe.generate(text, context, max_new_tokens=max_new_tokens, beams=beams, penalty=penalty)
         for number, ids in zip(numbers, answers, strict=True):
             predictions.append(parse_answer(examples[number], probe.llm.tokenizer.decode(ids)))
     return predictions

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from palprobe.errors import UsageError
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
+XARES, YAML_SUFFIXES = "xares:", (".yaml", ".yml")  # of a task; an encoder of that prefix is a .py file
 FOREIGN = ("xares", "hear", "s3prl")  # interfaces of other people's encoder classes
 LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
 SPEC_BEGINS = re.compile(
@@ -47,10 +48,10 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """`NAME[:VARIANT][=FOLDER]`, a manifest file, or `-` for JSONL on stdin."""
+    """`NAME[:VARIANT][=FOLDER]`, a manifest file, `-` for JSONL on stdin, or `xares:FILE.yaml`."""
 
     text: str
-    name: str  # a registered name, or "manifest"
+    name: str  # a registered name, "manifest" or "xares"
     variant: str | None = None
     path: str | None = None
 
@@ -131,10 +132,16 @@ def parse_task(text: str) -> TaskSpec:
     stripped = text.strip()
     if stripped == "-" or stripped.endswith(MANIFEST_SUFFIXES):
         return TaskSpec(stripped, "manifest", None, stripped)
+    if stripped.startswith(XARES):
+        path = stripped.removeprefix(XARES)
+        if not path.endswith(YAML_SUFFIXES):
+            raise UsageError(f"Task {text!r} names no YAML file of xares-llm. Write {XARES}FILE.yaml.")
+        return TaskSpec(stripped, "xares", None, path)
     rest, _, folder = stripped.partition("=")
     name, _, variant = rest.partition(":")
     if not name:
         raise UsageError(
-            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or - (JSONL on stdin)."
+            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl, - (JSONL on stdin) or "
+            "xares:FILE.yaml."
         )
     return TaskSpec(rest, name, variant or None, folder or None)

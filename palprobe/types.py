@@ -37,6 +37,7 @@ class Example:
     split: Split | None = None
     fold: int | None = None
     part: str | None = None  # question type, in a task that mixes several and scores each
+    part_share: float | None = None  # of its part in what is drawn to train on; None: every example counts alike
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -50,6 +51,7 @@ class TaskData:
     licence: str = ""
     citation: str = ""
     kind: TaskKind = "classification"
+    notes: tuple[str, ...] = ()  # what a person should know before it is used
 
     @property
     def folds(self) -> tuple[int, ...]:

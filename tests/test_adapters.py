@@ -1,10 +1,11 @@
 """What of the LLM is trained: each set is what it says, on several architectures."""
 
 import pytest
+import torch
 from small_llms import LAYERS, PROMPT, random_audio, shown, small_llm, text_of
 
 from palprobe.errors import PalprobeError
-from palprobe.llm.adapters import make_trainable, set_trainable
+from palprobe.llm.adapters import Lora, make_all_trainable, make_trainable, set_trainable
 from palprobe.llm.memory import find_layers
 
 SEPARATE = {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -47,6 +48,25 @@ def test_only_the_adapters_of_attention_learn(how):
     moved = {name for name, parameter in llm.named_parameters() if parameter.grad is not None}
     assert moved == {name for name, _ in llm.named_parameters() if ".lora_" in name}
     assert audio.grad.abs().max() > 0
+
+
+def test_alpha_and_dropout_by_hand():
+    """What an adapter adds is alpha / rank of B A x, 2 by default; dropout changes it in training alone."""
+    for lora, scale in ((Lora(4), 2.0), (Lora(4, alpha=32), 8.0), (Lora(4, alpha=32, dropout=0.5), 8.0)):
+        llm = small_llm()
+        before = find_layers(llm.decoder, LAYERS)[0].mlp.up_proj
+        weight = before.weight.detach().clone()
+        make_all_trainable(llm, ["lora"], lora=lora, seed=0)
+        layer = find_layers(llm.decoder, LAYERS)[0].mlp.up_proj
+        down, up = (getattr(layer, name)["palprobe"].weight for name in ("lora_A", "lora_B"))
+        up.data.normal_()
+        row = random_audio(3, weight.shape[1]).to(down.dtype)
+        expected = row @ weight.T.to(row.dtype) + scale * (row @ down.T) @ up.T
+        layer.eval()
+        torch.testing.assert_close(layer(row.to(weight.dtype)), expected.to(weight.dtype))
+        layer.train()
+        same = torch.allclose(layer(row.to(weight.dtype)), expected.to(weight.dtype))
+        assert same == (lora.dropout == 0)
 
 
 def trained(llm):

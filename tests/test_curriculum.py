@@ -14,7 +14,7 @@ from test_bad_input import palprobe, refused  # noqa: F401 - fixtures
 from test_training import PowerCutError, go, log_of, make_data, make_probe, same, tensors_of
 
 from palprobe.errors import DataError
-from palprobe.llm.adapters import make_all_trainable
+from palprobe.llm.adapters import Lora, make_all_trainable
 from palprobe.recipe import load_recipe
 from palprobe.recipe.training import StageSection, TrainSection
 from palprobe.runs import Cell, Places, trainable_label, trainable_of
@@ -39,7 +39,7 @@ def lessons(sets=SETS, steps=STEPS):
 def staged_probe(sets=SETS):
     """As a cell builds it: whatever a stage trains is there, and marked."""
     probe = make_probe()
-    make_all_trainable(probe.llm, sets, lora_rank=2, seed=0)
+    make_all_trainable(probe.llm, sets, lora=Lora(2), seed=0)
     return probe
 
 

@@ -8,6 +8,7 @@ from decoding_by_hand import greedy, log_probabilities
 from small_llms import HIDDEN, PROMPT, eager, logits_of, random_audio, shown, small_llm, text_of, windowed_llm
 
 from palprobe.integrations import build_integration, resolve_section
+from palprobe.llm.generation import penalised
 from palprobe.llm.model import LanguageModel
 from palprobe.recipe import IntegrationSection
 from palprobe.types import AudioContext
@@ -139,6 +140,41 @@ def test_without_audio_it_is_the_generate_of_transformers(family, beams):
             )[0, ids.shape[1] :].tolist()
             expected = written[: written.index(eos)] if eos in written else written
             assert llm.generate(text_of(text), AudioContext(), max_new_tokens=6, beams=beams) == [expected]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.filterwarnings("ignore:Passing .repetition_penalty. with .inputs_embeds.")  # the point of the test
+@pytest.mark.parametrize("penalty", [1.05, 1.5, 0.8])
+def test_repeated_tokens_are_penalised_as_in_transformers(family, beams, penalty):
+    """Of what was written alone, not of the prompt: what its `generate` writes after embedded prompts."""
+    llm = small_llm(family)
+    model = eager(llm)
+    changed = 0
+    for text in ("a tone", "how many beeps?", "x"):
+        ids = text_of(text).ids
+        written = model.generate(
+            inputs_embeds=model.get_input_embeddings()(ids),
+            attention_mask=torch.ones_like(ids),
+            num_beams=beams,
+            do_sample=False,
+            max_new_tokens=12,
+            repetition_penalty=penalty,
+            eos_token_id=256,
+            pad_token_id=256,
+        )[0].tolist()
+        expected = written[: written.index(256)] if 256 in written else written
+        found = llm.generate(text_of(text), AudioContext(), max_new_tokens=12, beams=beams, penalty=penalty)[0]
+        assert found == expected
+        changed += found != llm.generate(text_of(text), AudioContext(), max_new_tokens=12, beams=beams)[0]
+    assert changed or penalty == 1.05
+
+
+def test_a_penalty_by_hand():
+    """Positive scores of written tokens are divided, negative ones multiplied; one that stands twice counts once."""
+    scores = torch.tensor([[1.0, -1.0, 2.0, 3.0]])
+    assert penalised(scores, torch.tensor([[0, 1, 0]]), 2.0).tolist() == [[0.5, -2.0, 2.0, 3.0]]
+    assert penalised(scores, torch.zeros(1, 0, dtype=torch.long), 2.0).tolist() == scores.tolist()
 
 
 def test_enough_beams_find_the_best_answer():

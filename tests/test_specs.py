@@ -44,6 +44,7 @@ def test_encoder_specs_that_are_none(text):
         ("fsdd:digit=/data/f", TaskSpec("fsdd:digit", "fsdd", "digit", "/data/f")),
         ("rows.jsonl", TaskSpec("rows.jsonl", "manifest", None, "rows.jsonl")),
         ("-", TaskSpec("-", "manifest", None, "-")),
+        ("xares:peer/EVAL.yml", TaskSpec("xares:peer/EVAL.yml", "xares", None, "peer/EVAL.yml")),
     ],
 )
 def test_task_grammar(text, expected):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import get_linear_schedule_with_warmup
 
 from palprobe.errors import PalprobeError, TrainingError, WeightsError
 from palprobe.features.extraction import extract
@@ -201,6 +202,32 @@ def test_learning_rate_warms_up_and_falls_to_nothing():
     assert learning_rate(9, section) == pytest.approx(2.0)
     assert learning_rate(54, section) == pytest.approx(1 + math.cos(math.pi * 45 / 91))
     assert learning_rate(99, section) == pytest.approx(1 + math.cos(math.pi * 90 / 91))
+
+
+def test_a_linear_schedule_is_that_of_transformers():
+    """Step for step, one step ahead of its own, so that no step has a rate of nothing."""
+    section = TrainSection(steps=50, learning_rate=3.0, warmup_fraction=0.2, schedule="linear")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=3.0)
+    schedule = get_linear_schedule_with_warmup(optimizer, 10, 51)
+    for step in range(50):
+        optimizer.step()
+        schedule.step()
+        assert learning_rate(step, section) == pytest.approx(schedule.get_last_lr()[0])
+
+
+def test_beta2_is_the_optimisers(monkeypatch):
+    """AdamW is made with the section's beta2; the default is what it always was."""
+    seen = []
+    make = torch.optim.AdamW
+
+    def spy(*arguments, **given):
+        seen.append(given["betas"])
+        return make(*arguments, **given)
+
+    monkeypatch.setattr(torch.optim, "AdamW", spy)
+    go("usual", section=SECTION.model_copy(update={"steps": 1}))
+    go("peer", section=SECTION.model_copy(update={"steps": 1, "beta2": 0.999}))
+    assert seen == [(0.9, 0.98), (0.9, 0.999)]
 
 
 def test_several_launched_processes_are_refused(monkeypatch):

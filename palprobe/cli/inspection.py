@@ -110,6 +110,8 @@ def _described(workspace: Workspace) -> Iterator[str]:
         for llm in llms:
             for line in preview(llm, (splits.train or splits.test)[0], chosen.prompt.template):
                 yield f"#   {line}" if len(llms) == 1 else f"#   {llm.name}: {line}"
+    for task in dict.fromkeys([*chosen.tasks, *chosen.train.named_tasks]):
+        yield from (f"# note on {task}: {note}" for note in workspace.task(task).notes)
     for task in chosen.train.named_tasks:
         yield f"# trained on {task}: {len(workspace.splits(task, workspace.folds(task)[0]).train)} train"
     yield f"# {len(cells)} cells; the recipe is valid."

@@ -17,6 +17,7 @@ from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError, UsageError
 from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
 from palprobe.evaluation.scores import made_of, not_computed, score_predictions
+from palprobe.evaluation.xares import peer_reasons, peer_scores
 from palprobe.features.source import FeatureSource
 from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
@@ -84,6 +85,7 @@ def evaluate(
         metrics=metrics,
         on_absent=absent.__setitem__,
     )
+    scores += peer_scores(predictions, usable.examples)
     (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
     write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
     result = _result(plan, sources, usable, scores) | {
@@ -93,9 +95,9 @@ def evaluate(
         "control": control_of(dropped),
         "layer_weights": layer_weights(plan, probe),
         **READING[section.method],
-        **({"decoding": BEAMS.format(section.beams)} if section.method == "generation" and section.beams > 1 else {}),
+        **_decoding(section),
         **made_of(predictions, scores),
-        "not_computed": not_computed(metrics) | absent,
+        "not_computed": not_computed(metrics) | absent | peer_reasons(usable.examples),
         "device": device,
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
@@ -154,6 +156,7 @@ def predict(
             batch_size=section.batch_size,
             max_new_tokens=section.max_new_tokens,
             beams=section.beams,
+            penalty=section.repetition_penalty,
         )
     return scoring.by_likelihood(probe, usable.examples, read, batch_size=section.batch_size)
 
@@ -189,6 +192,15 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
         "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
         "scores": [_score(score) for score in scores],
     }
+
+
+def _decoding(section: ScoringSection) -> dict[str, str]:
+    """How text was generated, where that is not greedily, or with a penalty on repeated tokens."""
+    text = READING["generation"]["decoding"] if section.beams == 1 else BEAMS.format(section.beams)
+    if section.method != "generation" or (section.beams == 1 and section.repetition_penalty == 1):
+        return {}
+    penalty = "" if section.repetition_penalty == 1 else f", repetition penalty {section.repetition_penalty:g}"
+    return {"decoding": text + penalty}
 
 
 def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:

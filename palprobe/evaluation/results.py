@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from palprobe.errors import IdentityError, PalprobeError
+from palprobe.evaluation.xares import judging_fields
 from palprobe.files import read_json
 from palprobe.recipe import ScoringSection
 from palprobe.specs import split_encoders
@@ -48,9 +49,12 @@ def is_evaluated(plan: Plan, split: Split, section: ScoringSection, dropped: Seq
 def evaluation_identity(
     plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
 ) -> dict[str, Any]:
-    decoding = {"max_new_tokens": section.max_new_tokens} if section.method == "generation" else {}
+    generated = section.method == "generation"
+    decoding: dict[str, Any] = {"max_new_tokens": section.max_new_tokens} if generated else {}
     if decoding and section.beams > 1:  # greedy results, which are older than beams, do not tell
         decoding["beams"] = section.beams
+    if decoding and section.repetition_penalty != 1:
+        decoding["repetition_penalty"] = section.repetition_penalty
     return {
         "run": plan.run.id,
         "split": split,
@@ -59,4 +63,5 @@ def evaluation_identity(
         "scorer": VERSION,
         "bootstrap_draws": section.bootstrap_draws,
         **decoding,
+        **judging_fields(plan.examples(split)),
     }

@@ -141,6 +141,8 @@ def extract_features(
     recipe, places = workspace.recipe, workspace.places
     examples = examples_of(workspace, tasks)
     watcher.stage(f"extract {', '.join(encoders)} · {', '.join(tasks)}", total=len(examples), unit="clips")
+    for note in (note for task in tasks for note in workspace.task(task).notes):
+        watcher.end(f"note: {note}")
     found = extract(
         [parse_encoder(encoder) for encoder in encoders],
         examples,

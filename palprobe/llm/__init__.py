@@ -110,8 +110,8 @@ def load_llm(source: LLMSource, *, seed: int, device: str = "cpu", template: Tem
         WeightsError: weights are missing, the architecture is not decoder-only, or there is no chat template.
     """
     if source.folder is None:
-        load_tokenizer(source, template)
         model: LanguageModel = LLMS.load(source.name)(seed=seed)
+        model.tokenizer = load_tokenizer(source, template)
         return model.to(device)
     from palprobe.llm.pretrained import load_pretrained
 
@@ -133,13 +133,15 @@ def load_tokenizer(source: LLMSource, template: Template = "raw") -> Tokenizer:
             f"prompt.template = chat: {source.name} reads bytes and has no chat template. "
             "Use --set prompt.template=raw, or an instruction-tuned LLM."
         )
-    return ByteTokenizer()
+    return ByteTokenizer(template)
 
 
 def template_fields(source: LLMSource, template: Template) -> dict[str, Any]:
     """What of the template stands in a run's identity: nothing for raw prompts, which older runs do not tell either."""
     if template == "raw":
         return {}
+    if template != "chat":
+        return {"prompt": {"template": template}}
     from palprobe.llm.chat import VERSION
 
     file = (source.folder or Path()) / CHAT_TEMPLATE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import get_args
 
 import torch
@@ -16,6 +17,15 @@ from palprobe.recipe.training import Trainable
 LORA_ALPHA_PER_RANK = 2  # alpha = 2 r: the usual ratio
 LORA_ADAPTER = "palprobe"
 ADAPTING = ("lora-attention", "lora")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The size of adapters."""
+
+    rank: int
+    alpha: float | None = None  # what they add is scaled by alpha / rank; None: the usual ratio
+    dropout: float = 0.0  # on what they read, in training
 
 
 def make_trainable(llm: LanguageModel, trainable: Trainable, *, lora_rank: int, seed: int) -> None:
@@ -32,21 +42,21 @@ def make_trainable(llm: LanguageModel, trainable: Trainable, *, lora_rank: int, 
     Raises:
         PalprobeError: `lora-attention` of an LLM with a layer whose attention is not to be found.
     """
-    make_all_trainable(llm, [trainable], lora_rank=lora_rank, seed=seed)
+    make_all_trainable(llm, [trainable], lora=Lora(lora_rank), seed=seed)
 
 
-def make_all_trainable(llm: LanguageModel, sets: Sequence[Trainable], *, lora_rank: int, seed: int) -> None:
+def make_all_trainable(llm: LanguageModel, sets: Sequence[Trainable], *, lora: Lora, seed: int) -> None:
     """The same for stages with a set each: whatever any of them trains is there, and marked.
 
     Args:
         llm: as loaded.
         sets: of the stages.
-        lora_rank: of each adapter.
+        lora: of each adapter.
         seed: of the adapters' initial weights.
     """
     if adapting := [trainable for trainable in sets if trainable in ADAPTING]:
         names = _linear_layers(llm) if "lora" in adapting else _attention_projections(llm)
-        _add_adapters(llm, names, lora_rank=lora_rank, seed=seed)
+        _add_adapters(llm, names, lora=lora, seed=seed)
     set_trainable(llm, max(sets, key=get_args(Trainable).index))
 
 
@@ -65,10 +75,11 @@ def set_trainable(llm: LanguageModel, trainable: Trainable) -> None:
             parameter.requires_grad_(bool(found) and host in chosen)
 
 
-def _add_adapters(llm: LanguageModel, names: list[str], *, lora_rank: int, seed: int) -> None:
+def _add_adapters(llm: LanguageModel, names: list[str], *, lora: Lora, seed: int) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(r=lora_rank, lora_alpha=LORA_ALPHA_PER_RANK * lora_rank, target_modules=names)
+    alpha = LORA_ALPHA_PER_RANK * lora.rank if lora.alpha is None else lora.alpha
+    config = LoraConfig(r=lora.rank, lora_alpha=alpha, lora_dropout=lora.dropout, target_modules=names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, llm.model, adapter_name=LORA_ADAPTER)

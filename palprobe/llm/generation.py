@@ -47,7 +47,23 @@ class Continuation:
         self._position = self._position[rows]
 
 
-def greedy(logits: Tensor, rows: Continuation, *, eos: int, max_new_tokens: int) -> list[list[int]]:
+def penalised(scores: Tensor, written: Tensor, penalty: float) -> Tensor:
+    """Scores with those of tokens that were written divided by the penalty, or times it where they are negative.
+
+    Args:
+        scores: (rows, V) logits or log probabilities.
+        written: (rows, length) token ids.
+        penalty: 1 changes nothing.
+
+    Source: Keskar et al. 2019 (arXiv 1909.05858), as transformers has it; the prompt is not counted.
+    """
+    found = scores.gather(1, written)
+    return scores.scatter(1, written, torch.where(found < 0, found * penalty, found / penalty))
+
+
+def greedy(
+    logits: Tensor, rows: Continuation, *, eos: int, max_new_tokens: int, penalty: float = 1.0
+) -> list[list[int]]:
     """The likeliest token, again and again.
 
     Args:
@@ -55,10 +71,13 @@ def greedy(logits: Tensor, rows: Continuation, *, eos: int, max_new_tokens: int)
         rows: that have read the prompts.
         eos: ends a row, and is not part of its answer.
         max_new_tokens: at most so many per row.
+        penalty: on tokens that the row has written.
     """
     finished = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     tokens: list[Tensor] = []
     while True:
+        if penalty != 1 and tokens:
+            logits = penalised(logits.float(), torch.stack(tokens, dim=1), penalty)
         tokens.append(logits.argmax(-1))  # (B,); what a row writes after its end is cut off below
         finished = finished | (tokens[-1] == eos)
         if finished.all() or len(tokens) == max_new_tokens:
@@ -68,7 +87,9 @@ def greedy(logits: Tensor, rows: Continuation, *, eos: int, max_new_tokens: int)
     return [answer[: answer.index(eos)] if eos in answer else answer for answer in answers]
 
 
-def beam_search(logits: Tensor, rows: Continuation, *, beams: int, eos: int, max_new_tokens: int) -> list[list[int]]:
+def beam_search(
+    logits: Tensor, rows: Continuation, *, beams: int, eos: int, max_new_tokens: int, penalty: float = 1.0
+) -> list[list[int]]:
     """The best of what W beams find, each answer judged by the mean log probability of its tokens, its end included.
 
     The mean is what keeps long answers from losing to an empty one. Rules and ties are those of transformers with
@@ -82,13 +103,17 @@ def beam_search(logits: Tensor, rows: Continuation, *, beams: int, eos: int, max
         beams: W, at least 2.
         eos: ends a beam, and is not part of its answer.
         max_new_tokens: at most so many per answer; a beam of that length is an answer without an end.
+        penalty: on log probabilities of tokens that the beam has written; their sums are of what it leaves.
     """
     count, vocabulary = logits.shape
     items = [_Item(beams) for _ in range(count)]
     sums = logits.new_zeros(count, 1, dtype=torch.float32)  # (B, live beams) log probability so far
+    written = logits.new_zeros(count, 0, dtype=torch.long)  # (B · live beams, length)
     for length in range(1, max_new_tokens + 1):
-        logs = logits.float().log_softmax(-1).view(count, -1, vocabulary)
-        totals = (sums[:, :, None] + logs).flatten(1)  # (B, live beams · V)
+        logs = logits.float().log_softmax(-1)
+        if penalty != 1:
+            logs = penalised(logs, written, penalty)
+        totals = (sums[:, :, None] + logs.view(count, -1, vocabulary)).flatten(1)  # (B, live beams · V)
         totals, places = totals.topk(min(2 * beams, totals.shape[1]))  # 2W, as W of them can be ends
         parents, tokens = places // vocabulary, places % vocabulary
         last = length == max_new_tokens
@@ -100,9 +125,10 @@ def beam_search(logits: Tensor, rows: Continuation, *, beams: int, eos: int, max
             break
         chosen = torch.tensor(going, device=logits.device)  # (B, W) of the 2W
         first = torch.arange(count, device=logits.device)[:, None] * sums.shape[1]  # each item's first row
-        rows.keep((first + parents.gather(1, chosen)).flatten())
-        sums = totals.gather(1, chosen)
-        logits = rows.read_on(tokens.gather(1, chosen).flatten())
+        kept, new = (first + parents.gather(1, chosen)).flatten(), tokens.gather(1, chosen).flatten()
+        rows.keep(kept)
+        sums, written = totals.gather(1, chosen), torch.cat((written[kept], new[:, None]), dim=1)
+        logits = rows.read_on(new)
     return [item.finished[0][1] for item in items]
 
 

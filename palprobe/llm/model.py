@@ -130,7 +130,7 @@ class LanguageModel(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, text: TextBatch, context: AudioContext, *, max_new_tokens: int, beams: int = 1
+        self, text: TextBatch, context: AudioContext, *, max_new_tokens: int, beams: int = 1, penalty: float = 1.0
     ) -> list[list[int]]:
         """A continuation of each row, without the end-of-sequence token.
 
@@ -139,6 +139,7 @@ class LanguageModel(nn.Module):
             context: as in `forward`.
             max_new_tokens: at most so many per row, and at least one.
             beams: 1 is greedy; more: `palprobe.llm.generation.beam_search`.
+            penalty: on repeated tokens; see `palprobe.llm.generation.penalised`.
 
         Raises:
             PalprobeError: audio, text and answer take more positions than the model has.
@@ -158,9 +159,8 @@ class LanguageModel(nn.Module):
         written = Continuation(read, cache, columns=layout.columns, column_positions=layout.column_positions)
         with self._running(context, layout):
             logits = self._call(layout.rows, mask, layout.positions, cache, 1)[:, -1]
-            if beams == 1:
-                return greedy(logits, written, eos=self.tokenizer.eos, max_new_tokens=max_new_tokens)
-            return beam_search(logits, written, beams=beams, eos=self.tokenizer.eos, max_new_tokens=max_new_tokens)
+            write = greedy if beams == 1 else partial(beam_search, beams=beams)
+            return write(logits, written, eos=self.tokenizer.eos, max_new_tokens=max_new_tokens, penalty=penalty)
 
     def _masks(self, visible: Tensor, positions: Tensor, column_positions: Tensor, dtype: torch.dtype) -> Mask:
         return layer_masks(visible, positions, column_positions, self._windows, groups=self._groups, dtype=dtype)

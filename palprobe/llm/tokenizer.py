@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMPLATE = "{prompt}\n"  # raw; the answer follows, and generation ends at the next newline or end-of-sequence token
+PLAIN = {"raw": TEMPLATE, "xares": "{prompt}"}  # xares-llm has nothing between prompt and answer
 
 
 class Tokenizer(Protocol):
@@ -37,8 +38,11 @@ class ByteTokenizer:
     eos: int = 256
     vocabulary_size = 257
 
+    def __init__(self, template: Template = "raw") -> None:
+        self._template = PLAIN[template]
+
     def render(self, prompt: str) -> str:
-        return TEMPLATE.format(prompt=prompt)
+        return self._template.format(prompt=prompt)
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
@@ -52,7 +56,7 @@ class PretrainedTokenizer:
 
     Args:
         folder: with the tokenizer's files.
-        template: `raw` or `chat`.
+        template: `raw`, `chat` or `xares`.
 
     Raises:
         WeightsError: `chat`, and the tokenizer has no chat template.
@@ -73,7 +77,7 @@ class PretrainedTokenizer:
     def render(self, prompt: str) -> str:
         if self._template == "chat":
             return render_prompt(self._tokenizer, prompt)
-        return TEMPLATE.format(prompt=prompt)
+        return PLAIN[self._template].format(prompt=prompt)
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -17,7 +17,7 @@ from palprobe.recipe.yaml12 import parse_yaml
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
 
-Template = Literal["raw", "chat"]
+Template = Literal["raw", "chat", "xares"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # what both numpy and torch take
 
 
@@ -100,7 +100,9 @@ class PromptSection(Section):
     """What stands around a question's text; audio comes before all of it."""
 
     template: Template = Field(
-        "raw", description="raw: the prompt and a newline | chat: one user turn of the LLM's own chat template"
+        "raw",
+        description="raw: the prompt and a newline | chat: one user turn of the LLM's own chat template | "
+        "xares: the prompt alone, as xares-llm has it",
     )
 
 
@@ -108,6 +110,9 @@ class ScoringSection(Section):
     method: Literal["likelihood", "generation"] = "likelihood"
     max_new_tokens: int = Field(24, ge=1)
     beams: int = Field(1, ge=1, le=64, description="of generation; 1 is greedy; memory grows with their number")
+    repetition_penalty: float = Field(
+        1.0, gt=0, description="of generation: above 1, tokens that were written become less likely"
+    )
     batch_size: int = Field(32, ge=1)
     bootstrap_draws: int = Field(2000, ge=100)
 

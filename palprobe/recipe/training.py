@@ -37,6 +37,8 @@ class TrainSection(Section):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_fraction: float = Field(0.1, ge=0, le=1)
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="how the rate falls to nothing after warm-up")
+    beta2: float = Field(0.98, gt=0, lt=1, description="how long AdamW remembers squares of gradients")
     gradient_clip: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     time_mask: float = Field(0.2, ge=0, lt=1, description="largest share of frames hidden per clip")
@@ -44,6 +46,8 @@ class TrainSection(Section):
         0.2, ge=0, lt=1, description="largest share of the feature dimensions hidden in one stretch per clip"
     )
     lora_rank: int = Field(8, ge=1)
+    lora_alpha: float | None = Field(None, gt=0, description="adapters are scaled by alpha / rank; none: 2 x rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="on what adapters read, in training")
     checkpointing: bool = Field(False, description="compute layers twice instead of keeping what they computed")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of matrix products, and of frozen weights; in scoring too"

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
+from palprobe.evaluation.xares import PREFIX
 from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
 from palprobe.report.remarks import remarks
@@ -149,17 +150,22 @@ def _aggregate(members: Sequence[EvalResult], draws: int, notes: list[str]) -> l
     for metric, part in dict.fromkeys((score.metric, score.part) for member in members for score in member.scores):
         first = members[0].cell
         name = f"{first.encoder}, {first.integration}, {first.task}{f':{part}' if part else ''}, {metric}"
+        scores = [s for member in members for s in member.scores if (s.metric, s.part) == (metric, part)]
         try:
             runs = _runs(members, part, name, notes)
-            interval = _interval(metric, runs, draws)
+            interval = _of_the_peer(scores) if metric.startswith(PREFIX) else _interval(metric, runs, draws)
         except (ScoringError, UnknownNameError) as error:
             notes.append(f"{name}: no aggregate. {error}")
             continue
         invalid = sum(not all(item.valid for item in items) for items in zip(*runs, strict=True))
-        scores = [s for member in members for s in member.scores if (s.metric, s.part) == (metric, part)]
         score = Score(metric, part, interval, len(runs[0]), invalid, _mean_chance(scores))
         rows.append(_with_shared_costs(row_of(members[0], score, fold, seed), members))
     return rows
+
+
+def _of_the_peer(scores: Sequence[Score]) -> Interval:
+    """The mean of what was computed for each run: how xares-llm judges a set is not known from predictions alone."""
+    return Interval(fmean(score.interval.value for score in scores), math.nan, math.nan, NO_INTERVAL)
 
 
 def _interval(metric: str, runs: Sequence[Sequence[Prediction]], draws: int) -> Interval:

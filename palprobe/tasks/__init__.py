@@ -121,14 +121,16 @@ TASKS = Registry(
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
 
+SHARDS = "shards"  # folder of what is unpacked
+
 
 def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_missing: bool = False) -> TaskData:
     """Reads a task's labels and finds its audio; decodes nothing.
 
     Args:
-        spec: a registered task, or a manifest.
+        spec: a registered task, a manifest, or a file of xares-llm.
         data_root: holds a folder NAME for each task whose spec gives no folder.
-        cache: where synthesised tasks are rendered.
+        cache: where synthesised tasks are rendered; shards are unpacked beside it.
         allow_missing: count the absent audio files of a manifest instead of refusing it.
 
     Raises:
@@ -140,6 +142,10 @@ def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_miss
         from palprobe.tasks.manifest import load_manifest
 
         data = load_manifest(spec.path or "-", allow_missing=allow_missing)
+    elif spec.name == "xares":
+        from palprobe.tasks.xares import load_xares
+
+        data = load_xares(spec.path or "", cache=cache.with_name(SHARDS))
     else:
         TASKS.check(spec.name)
         folder = _folder(spec, data_root, cache)
@@ -153,7 +159,7 @@ def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_miss
 
 def is_located(spec: TaskSpec, data_root: Path | None) -> bool:
     """Whether anything says where a task's data is; raises UnknownNameError if there is no such task."""
-    if spec.name == "manifest":
+    if spec.name in ("manifest", "xares"):
         return True
     TASKS.check(spec.name)
     return spec.path is not None or spec.name in SYNTHESISED or data_root is not None

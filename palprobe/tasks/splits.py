@@ -93,6 +93,7 @@ def task_digest_fields(splits: Splits) -> dict[str, list[dict[str, Any]]]:
                 "choices": choices(example),
                 "seconds": [example.start_seconds, example.end_seconds],
                 "part": example.part,
+                **({} if example.part_share is None else {"part_share": example.part_share}),
             }
             for example in examples
         ]

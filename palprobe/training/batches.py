@@ -19,8 +19,22 @@ LENGTH_UNIT = 16
 IGNORED = -100  # of cross_entropy: no target here
 
 
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """Sets of examples, and how often each is drawn from."""
+
+    sets: np.ndarray  # (E,) the number of each example's set
+    shares: np.ndarray  # (sets,) that add up to one
+
+
 def plan_steps(
-    sort_keys: np.ndarray, *, batch_size: int, steps: int, seed: int, clips: np.ndarray | None = None
+    sort_keys: np.ndarray,
+    *,
+    batch_size: int,
+    steps: int,
+    seed: int,
+    clips: np.ndarray | None = None,
+    mix: Mix | None = None,
 ) -> list[np.ndarray]:
     """The example numbers of every step.
 
@@ -34,6 +48,7 @@ def plan_steps(
         steps: how many.
         seed: of the order.
         clips: (E,) the number of each example's clip; None: every example has its own.
+        mix: draws each place in the order from a set, whose own epochs follow each other; None: one set.
     """
     rng = np.random.default_rng(seed)
     needed = steps * batch_size
@@ -42,8 +57,7 @@ def plan_steps(
     longest = np.zeros((clips.max() + 1, sort_keys.shape[1]), sort_keys.dtype)
     np.maximum.at(longest, clips, sort_keys)
     sort_keys = longest[clips]  # alike for all questions of a clip, or sorting would part them
-    epochs = [_epoch(clips, rng) for _ in range(-(-needed // len(clips)))]
-    stream = np.concatenate(epochs)[:needed]
+    stream = _stream(clips, needed, rng) if mix is None else _mixed(clips, mix, needed, rng)
     plan: list[np.ndarray] = []
     window = WINDOW_BATCHES * batch_size
     for start in range(0, needed, window):
@@ -52,6 +66,24 @@ def plan_steps(
         batches = among[order].reshape(-1, batch_size)
         plan += list(batches[rng.permutation(len(batches))])
     return plan
+
+
+def _stream(clips: np.ndarray, needed: int, rng: np.random.Generator) -> np.ndarray:
+    """(needed,) example numbers, epoch after epoch."""
+    epochs = [_epoch(clips, rng) for _ in range(-(-needed // len(clips)))]
+    return np.concatenate(epochs)[:needed]
+
+
+def _mixed(clips: np.ndarray, mix: Mix, needed: int, rng: np.random.Generator) -> np.ndarray:
+    """The same of several sets, each of which keeps its own order wherever its share places it."""
+    drawn = rng.choice(len(mix.shares), size=needed, p=mix.shares)
+    stream = np.empty(needed, dtype=np.int64)
+    for number in range(len(mix.shares)):
+        places, members = np.flatnonzero(drawn == number), np.flatnonzero(mix.sets == number)
+        if len(places):
+            own = np.unique(clips[members], return_inverse=True)[1]  # its clips, numbered from 0
+            stream[places] = members[_stream(own, len(places), rng)]
+    return stream
 
 
 def _epoch(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:

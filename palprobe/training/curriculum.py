@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Of no effect on a result: a run goes on with another value.
 WITHOUT_EFFECT = {"checkpoint_steps", "checkpointing"}
 # In an identity only where they are not at their default: runs that were made before there were such keys stay valid.
-YOUNG = ("accumulate", "precision")
+YOUNG = ("accumulate", "precision", "schedule", "beta2", "lora_alpha", "lora_dropout")
 NAMED = {"stages", "tasks"}  # an identity holds what they stand for, not the names
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from palprobe.llm.tokenizer import Question
+from palprobe.training.batches import Mix
 from palprobe.training.probe import STANDARDISE_CLIPS, Probe
+from palprobe.types import Example
 
 Reader = Callable[[Sequence[int]], list[Tensor]]  # example numbers → (T, D) features each, of one encoder
 CHUNK = 64  # clips that are read at once
@@ -28,6 +30,7 @@ class TrainingSet:
     num_features: np.ndarray  # (E, encoders)
     readers: Sequence[Reader]
     keys: Sequence[str] = ()  # of each example's clip; empty: every example has its own
+    mix: Mix | None = None  # None: every example counts alike
 
     def read(self, numbers: Sequence[int]) -> list[list[Tensor]]:
         """For each encoder, the features of those examples."""
@@ -75,6 +78,26 @@ def heard_by(data: TrainingSet, numbers: Sequence[int]) -> Heard:
         first.setdefault(int(data.clips[number]), int(number))
     places = {clip: place for place, clip in enumerate(first)}
     return Heard(list(first.values()), [places[int(data.clips[number])] for number in numbers])
+
+
+def mix_of(tasks: Sequence[Sequence[Example]]) -> Mix | None:
+    """How the examples of several tasks are mixed; None where no task has parts with a share of their own.
+
+    A task counts by its examples, and is divided among its parts by their shares.
+    """
+    if all(example.part_share is None for examples in tasks for example in examples):
+        return None
+    total = sum(map(len, tasks))
+    shares: dict[tuple[int, str | None], float] = {}
+    names: list[tuple[int, str | None]] = []
+    for number, examples in enumerate(tasks):
+        for example in examples:
+            own = example.part_share is not None
+            names.append((number, example.part if own else None))
+            shares[names[-1]] = (example.part_share or 0.0 if own else 1.0) * len(examples) / total
+    order = {name: place for place, name in enumerate(shares)}
+    weights = np.array(list(shares.values()))
+    return Mix(np.array([order[name] for name in names]), weights / weights.sum())
 
 
 def standardise(probe: Probe, sets: Sequence[TrainingSet]) -> None:

@@ -39,13 +39,16 @@ def plan_lesson(probe: Probe, lesson: Lesson, *, number: int, seed: int) -> list
         steps=section.steps,
         seed=seed if number == 0 else int(digest([seed, number])[:15], 16),
         clips=data.clips if data.shares_clips else None,
+        mix=data.mix,
     )
 
 
 def learning_rate(step: int, section: TrainSection) -> float:
-    """Linear warm-up to the peak, then half a cosine to zero at the last step of the lesson."""
+    """Linear warm-up to the peak, then half a cosine, or a line, to zero one step after the last of the lesson."""
     warmup = max(1, round(section.warmup_fraction * section.steps))
     if step < warmup:
         return section.learning_rate * (step + 1) / warmup
     share = (step - warmup + 1) / (section.steps - warmup + 1)
+    if section.schedule == "linear":
+        return section.learning_rate * (1 - share)
     return section.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

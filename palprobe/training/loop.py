@@ -28,7 +28,7 @@ from palprobe.training.step import Machinery, take_step
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-BETAS = (0.9, 0.98)  # a short memory of squares: a few hundred steps are all there is
+BETA1 = 0.9  # of AdamW; the usual beta2 is short, as a few hundred steps are all there is
 
 
 def train(
@@ -122,7 +122,8 @@ class _Session:
         if lesson.trainable is not None:
             set_trainable(self.probe.llm, lesson.trainable)
         section = lesson.section
-        optimizer = torch.optim.AdamW(_groups(self.probe, section.weight_decay), lr=section.learning_rate, betas=BETAS)
+        groups, betas = _groups(self.probe, section.weight_decay), (BETA1, section.beta2)
+        optimizer = torch.optim.AdamW(groups, lr=section.learning_rate, betas=betas)
         if resumed:
             load_moments(self.run.folder, self.probe, optimizer)
         engine, prepared = self.accelerator.prepare(self.probe, optimizer)

@@ -185,11 +185,11 @@ class Probe(nn.Module):
         return logits
 
     def generate(
-        self, text: TextBatch, context: AudioContext, *, max_new_tokens: int, beams: int = 1
+        self, text: TextBatch, context: AudioContext, *, max_new_tokens: int, beams: int = 1, penalty: float = 1.0
     ) -> list[list[int]]:
         """A continuation of each row; see `LanguageModel.generate`."""
         with self.casting():
-            return self.llm.generate(text, context, max_new_tokens=max_new_tokens, beams=beams)
+            return self.llm.generate(text, context, max_new_tokens=max_new_tokens, beams=beams, penalty=penalty)
 
     def casting(self) -> AbstractContextManager[object]:
         """Inside, matrix products are computed in the probe's precision."""

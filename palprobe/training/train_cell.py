@@ -15,14 +15,14 @@ from palprobe.files import digest, load_tensors
 from palprobe.integrations import build_integration
 from palprobe.integrations.routing import Choice
 from palprobe.llm import load_llm
-from palprobe.llm.adapters import make_all_trainable
+from palprobe.llm.adapters import Lora, make_all_trainable
 from palprobe.llm.tokenizer import encode_question
 from palprobe.runs import Run
 from palprobe.specs import split_encoders
 from palprobe.tasks.kinds import learnt_answers
 from palprobe.training.checkpoint import remove_checkpoint
 from palprobe.training.curriculum import Stage
-from palprobe.training.examples import Reader, TrainingSet
+from palprobe.training.examples import Reader, TrainingSet, mix_of
 from palprobe.training.lesson import Lesson
 from palprobe.training.loop import train
 from palprobe.training.probe import Branch, Probe
@@ -42,7 +42,8 @@ def build_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) ->
     seed, recipe = plan.cell.seed, plan.recipe
     llm = load_llm(plan.llm, seed=seed, device=device, template=recipe.prompt.template)
     sets = [stage.section.trainable or plan.trainable for stage in plan.course]
-    make_all_trainable(llm, sets, lora_rank=recipe.train.lora_rank, seed=seed)
+    lora = Lora(recipe.train.lora_rank, recipe.train.lora_alpha, recipe.train.lora_dropout)
+    make_all_trainable(llm, sets, lora=lora, seed=seed)
     branches = [
         _branch(choice, source, llm.shape, seed=_branch_seed(seed, number))
         for number, (choice, source) in enumerate(zip(plan.integrations, sources, strict=True))
@@ -142,4 +143,5 @@ def _training_set(probe: Probe, sources: Sequence[FeatureSource], stage: Stage, 
         num_features=np.array([[source.num_tokens(key) for source in sources] for key in keys]),
         readers=readers_of(sources, keys),
         keys=keys,
+        mix=mix_of([usable.examples for usable in parts]),
     )
