@@ -7,19 +7,20 @@ import io
 import json
 import os
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from palprobe.errors import IdentityError, UnfinishedError, UsageError
 from palprobe.files import differences, digest, read_json, write_json, write_text
-from palprobe.recipe import Recipe, dump_recipe
+from palprobe.recipe import Recipe, dump_recipe, load_recipe
 from palprobe.recipe.sweep import PLAIN, Variant
 from palprobe.recipe.training import Trainable
 from palprobe.specs import parse_task
 
 RUN_ID_DIGITS = 16  # of the identity's digest
+SCORING = "scoring."  # keys that a finished run still takes
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,27 @@ class Run:
 def run_of(places: Places, identity: dict[str, Any]) -> Run:
     """The run of that identity, there or not."""
     return Run(places.runs / digest(identity)[:RUN_ID_DIGITS], identity)
+
+
+def run_recipe(folder: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe that a run was made with.
+
+    Args:
+        folder: the run.
+        settings: `scoring.…=…` lines; anything else is what the run was trained with.
+
+    Raises:
+        UsageError: a setting that belongs to training.
+        UnfinishedError: this is no run folder, or training did not begin.
+    """
+    for setting in settings:
+        if not setting.startswith(SCORING):
+            raise UsageError(f"--set {setting}: a finished run only takes {SCORING}… keys; train again for others.")
+    if not (folder / "recipe.yaml").is_file() or not (folder / "identity.json").is_file():
+        raise UnfinishedError(
+            f"{folder} is no run folder: it has no recipe.yaml and identity.json. Name folders of runs/."
+        )
+    return load_recipe(folder / "recipe.yaml", settings=settings)
 
 
 def check_writable(folder: Path, flag: str) -> None:

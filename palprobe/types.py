@@ -162,10 +162,13 @@ class Prediction:
     part: str | None
     reference: str
     prediction: str
-    scores: Mapping[str, float]  # log likelihood of each choice, natural log; empty after generation
+    scores: Mapping[str, float]  # raw log likelihood of each choice, natural log; of references after generation
     correct: bool
     valid: bool  # False: generated text was no choice (counted as wrong)
     references: tuple[str, ...] = ()  # all answers that count as right, where there are several
+    text: str | None = None  # as generated, to be read again another way; None under likelihood
+    choices: tuple[str, ...] = ()  # of a closed question after generation, which has no scores to name them
+    null_scores: Mapping[str, float] = field(default_factory=dict)  # log likelihood of each choice under null audio
 
     @property
     def all_references(self) -> tuple[str, ...]:

@@ -157,7 +157,8 @@ def test_open_questions_are_not_trained_for_likelihood(refused):
     """Questions without choices are told from the start how they are scored."""
     columns = "id,audio,answer,split,group"
     path = manifest(plain_rows(), columns=columns)
-    refused("compare", "--tasks", path, *QUICK, code=1, texts=["'r0' is an open question", "scoring.method=generation"])
+    asked = ["--tasks", path, *QUICK, "--set", "scoring.method=likelihood"]
+    refused("compare", *asked, code=1, texts=["'r0' is an open question", "scoring.method=generation"])
 
 
 def test_missing_audio_file(refused, palprobe):

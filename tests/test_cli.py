@@ -182,7 +182,7 @@ def test_options_are_the_agreed_ones():
         "compare": sorted([*shared, *table, *grid, "--sweep", "--train-on", "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
         "train": sorted([*shared, *cell, "--train-on", "--runs", "--allow-missing"]),
-        "eval": sorted([*read, "run", "--split", "--scoring", "--drop", "--attention", *table]),
+        "eval": sorted([*read, "run", "--split", "--scoring", "--rescore", "--hard", "--drop", "--attention", *table]),
         "report": sorted(["results", "--out", *table]),
         "bench": sorted([*sizes, "--quick", "--time-limit", "--out", "--format", "--device"]),
         "list": ["--format", "kind"],

@@ -7,7 +7,7 @@ import pytest
 
 from palprobe.errors import PalprobeError
 from palprobe.evaluation.evaluate import evaluate
-from palprobe.evaluation.results import evaluation_identity
+from palprobe.evaluation.results import evaluation_of
 from palprobe.evaluation.scores import chance, score_predictions, word_error_counts
 from palprobe.features.extraction import extract
 from palprobe.recipe import load_recipe
@@ -118,11 +118,14 @@ def test_beams_are_another_evaluation_and_greedy_is_the_old_one(trained):
     workspace, plan = trained
     greedy = workspace.recipe.scoring.model_copy(update={"method": "generation"})
     beams = greedy.model_copy(update={"beams": 3})
-    identity = evaluation_identity(plan, "test", greedy)
+    identity = evaluation_of(plan, "test", greedy).identity
     assert "beams" not in identity
-    assert evaluation_identity(plan, "test", beams) == identity | {"beams": 3}
+    assert evaluation_of(plan, "test", beams).identity == identity | {"beams": 3}
     likelihood = beams.model_copy(update={"method": "likelihood"})
-    assert evaluation_identity(plan, "test", likelihood) == evaluation_identity(plan, "test", workspace.recipe.scoring)
+    assert (
+        evaluation_of(plan, "test", likelihood).identity
+        == evaluation_of(plan, "test", workspace.recipe.scoring).identity
+    )
     result, written = read(evaluate(workspace, plan, "test", beams))
     assert result["decoding"].startswith("3 beams, mean log probability")
     assert sum(line["correct"] for line in written) >= 11

@@ -30,7 +30,7 @@ from palprobe.llm.attention import as_argument
 from palprobe.llm.memory import capture
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.recipe import IntegrationSection
-from palprobe.scoring import build_tree
+from palprobe.scoring.tree import build_tree
 from palprobe.types import AudioContext
 
 WINDOW = 4  # of positions, in the families that have any; texts and clips are longer

@@ -3,7 +3,7 @@
 import torch
 from test_bad_input import palprobe, refused  # noqa: F401 - fixtures
 
-from palprobe import scoring
+from palprobe.scoring import likelihood
 from palprobe.training.probe import Branch
 
 SMALL = ["--fold", "0", "--set", "train.steps=3", "--set", "train.batch_size=4", "--set", "train.checkpoint_steps=2"]
@@ -33,5 +33,5 @@ def test_training_and_scoring_without_memory(tones, refused, palprobe, monkeypat
     def exhausted(*_):
         raise MemoryError
 
-    monkeypatch.setattr(scoring, "score_tree", exhausted)
+    monkeypatch.setattr(likelihood, "score_tree", exhausted)
     refused("eval", run.strip(), code=1, texts=["Scoring ran out of memory on cpu with batches of 32", "batch_size=8"])

@@ -6,13 +6,16 @@ import pytest
 import torch
 from small_llms import SIZES, small_llm, text_of
 
-from palprobe import scoring
 from palprobe.errors import ScoringError
 from palprobe.features.pooling import Pooling
 from palprobe.integrations import build_integration, resolve_section
 from palprobe.llm.tokenizer import ByteTokenizer
 from palprobe.recipe import IntegrationSection
-from palprobe.scoring import build_tree, by_generation, by_likelihood, parse_answer, text_tokens
+from palprobe.scoring import likelihood
+from palprobe.scoring.generation import by_generation
+from palprobe.scoring.likelihood import by_likelihood, null_scores, reference_scores, text_tokens
+from palprobe.scoring.reading import parse_answer
+from palprobe.scoring.tree import build_tree
 from palprobe.training.probe import Branch, Probe
 from palprobe.types import Example
 
@@ -114,11 +117,11 @@ def test_scores_do_not_depend_on_how_work_is_cut(probe, monkeypatch):
     whole = Reading()
     expected = by_likelihood(probe, EXAMPLES, whole, batch_size=3)
     assert whole.sizes == [3, 3]
-    monkeypatch.setattr(scoring, "MAX_TREE_TOKENS", 7)  # 4 + 6 + 3 + 3 tokens: after the 1st and 2nd; 2 + 3 + 2 fit
+    monkeypatch.setattr(likelihood, "MAX_TREE_TOKENS", 7)  # 4 + 6 + 3 + 3 tokens: after the 1st and 2nd; 2 + 3 + 2 fit
     several = Reading()
     assert_same_scores(by_likelihood(probe, EXAMPLES, several, batch_size=3), expected)
     assert several.sizes == [3, 3, 3, 3]
-    monkeypatch.setattr(scoring, "MAX_LOGITS", 10 * SIZES["vocab_size"])  # 4, 6, 5 and 4 rows: 2, 1, 2 and 2 clips
+    monkeypatch.setattr(likelihood, "MAX_LOGITS", 10 * SIZES["vocab_size"])  # 4, 6, 5 and 4 rows: 2, 1, 2 and 2 clips
     small = Reading()
     assert_same_scores(by_likelihood(probe, EXAMPLES, small, batch_size=3), expected)
     assert small.sizes == [2, 1, 1, 1, 1, 2, 1, 2, 1]
@@ -257,3 +260,103 @@ def test_text_tokens_by_hand():
     found = text_tokens(ByteTokenizer(), EXAMPLES, None)
     assert found == [expected[(PITCH, COUNT)[number % 2]] for number in range(len(EXAMPLES))]
     assert text_tokens(ByteTokenizer(), EXAMPLES[:1], 9) == [len("which tone?\n") + 8]
+
+
+def test_null_scores_are_naive_scoring_of_the_mean(probe, monkeypatch):
+    """Four tokens of the training mean, scored choice by choice; each kind of question is asked once."""
+    silence = torch.from_numpy(np.concatenate([clip.double().numpy() for clip in CLIPS]).mean(0)).expand(4, -1)
+    trees, score_tree = [], likelihood.score_tree
+    monkeypatch.setattr(likelihood, "score_tree", lambda *words: trees.append(1) or score_tree(*words))
+    found = null_scores(probe, EXAMPLES, [4])
+    assert len(trees) == 2  # two kinds of question, six items
+    for one, scores in zip(EXAMPLES, found, strict=True):
+        assert scores == pytest.approx(naive_scores(probe, silence, one.prompt, one.choices), abs=CLOSE)
+
+
+def test_references_of_open_questions_are_scored(probe, monkeypatch):
+    """Each different reference once, as naive scoring has it; a closed question none; few logits take more passes."""
+    captions = [
+        example(0, choices=(), references=("a dog", "dog", "a dog")),
+        example(1),
+        example(2, choices=(), references=("rain on a roof",)),
+    ]
+    whole = Reading()
+    found = reference_scores(probe, captions, whole)
+    assert found[1] == {} and list(found[0]) == ["a dog", "dog"] and whole.sizes == [1, 1]
+    for number in (0, 2):
+        expected = naive_scores(probe, CLIPS[number], captions[number].prompt, set(captions[number].references))
+        assert found[number] == pytest.approx(expected, abs=CLOSE)
+    monkeypatch.setattr(likelihood, "MAX_LOGITS", 9 * SIZES["vocab_size"])  # 6 + 4 tokens do not fit, each does
+    small = Reading()
+    again = reference_scores(probe, captions, small)
+    assert small.sizes == [1, 1, 1]
+    assert again[0] == pytest.approx(found[0], abs=CLOSE) and again[2] == pytest.approx(found[2], abs=CLOSE)
+
+
+def listings(one):
+    """The prompts with options in every cyclic order of the alphabetical one, written out."""
+    order = sorted(one.choices)
+    turns = [order[turn:] + order[:turn] for turn in range(len(order))]
+    return [one.prompt + "\nOptions:" + "".join(f"\n- {option}" for option in turn) for turn in turns]
+
+
+def test_listed_options_are_averaged_over_cyclic_orders(probe):
+    """A choice's score is the mean of its naive scores under each listing, and listing changes it."""
+    found = by_likelihood(probe, EXAMPLES, Reading(), batch_size=4, listed=True)
+    hidden = by_likelihood(probe, EXAMPLES, Reading(), batch_size=4)
+    for one, prediction, clip in zip(EXAMPLES, found, CLIPS, strict=True):
+        each = [naive_scores(probe, clip, prompt, one.choices) for prompt in listings(one)]
+        expected = {choice: np.mean([scores[choice] for scores in each]) for choice in one.choices}
+        assert prediction.scores == pytest.approx(expected, abs=CLOSE)
+        assert list(prediction.scores) == list(one.choices)
+        assert prediction.prediction == max(expected, key=expected.__getitem__)
+        assert len({round(scores[one.choices[0]], 3) for scores in each}) > 1  # order matters to this probe
+    assert all(abs(a.scores[a.prediction] - b.scores[a.prediction]) > 1e-3 for a, b in zip(found, hidden, strict=True))
+
+
+@pytest.mark.parametrize("turn", [1, 2, -1])
+def test_listed_scores_do_not_depend_on_the_order_in_the_file(probe, turn):
+    """Rotated choices get the same scores to the last bit, and the same answers; so do their null scores."""
+    expected = by_likelihood(probe, EXAMPLES, Reading(), batch_size=4, listed=True)
+    rotated = [replace(one, choices=one.choices[turn:] + one.choices[:turn]) for one in EXAMPLES]
+    found = by_likelihood(probe, rotated, Reading(), batch_size=4, listed=True)
+    assert found == expected  # dictionaries are compared without order, numbers exactly
+    assert [list(one.scores) for one in found] == [list(one.choices) for one in rotated]
+    assert null_scores(probe, rotated, [3], listed=True) == null_scores(probe, EXAMPLES, [3], listed=True)
+
+
+def test_text_tokens_of_listings_and_references_by_hand():
+    """A listing counts with its options; beside a generated answer an open question's longest reference counts."""
+    (listed, *_) = listings(EXAMPLES[0])
+    assert text_tokens(ByteTokenizer(), EXAMPLES[:1], None, listed=True) == [len(listed.encode()) + 1 + len("tenor")]
+    caption = example(0, choices=(), references=("a dog", "a dog that barks"))
+    assert text_tokens(ByteTokenizer(), [caption], 9) == [len("which tone?\n") + len("a dog that barks")]
+    assert text_tokens(ByteTokenizer(), [caption], 30) == [len("which tone?\n") + 29]
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "answer", "correct", "valid"),
+    [
+        (CLOSED, "It is a dog.", "dog", True, True),
+        (CLOSED, "DOG", "dog", True, True),
+        (CLOSED, "a cat\nor a dog", "Cat", False, True),
+        (CLOSED, "dog or cat", "dog or cat", False, False),
+        (CLOSED, "dogs", "dogs", False, False),
+        (CLOSED, "hotdog", "hotdog", False, False),
+        (CLOSED, "a dog, a dog!", "dog", True, True),
+        (CLOSED, "", "", False, False),
+        (example(0, ("?", ("dog", "dog bark", "C#"))), "a dog bark", "dog bark", False, True),
+        (example(0, ("?", ("dog", "dog bark", "C#"))), "dog and dog bark", "dog and dog bark", False, False),
+        (example(0, ("?", ("dog", "dog bark", "C#"))), "in C#, I think", "C#", False, True),
+        (CASED, "I hear us", "us", True, True),
+        (CASED, "I hear US", "US", False, True),
+        (OPEN, "I hear a dog barking", "I hear a dog barking", True, True),
+        (OPEN, "I hear a dogs", "I hear a dogs", False, True),
+        (OPEN, " ", "", False, False),
+    ],
+)
+def test_text_may_be_read_for_the_one_choice_in_it(question, text, answer, correct, valid):
+    """`contains`: exactly one choice stands in the first line as whole words; the longer of two that overlap counts."""
+    prediction = parse_answer(question, text, "contains")
+    assert (prediction.prediction, prediction.correct, prediction.valid) == (answer, correct, valid)
+    assert prediction.text == text

@@ -486,6 +486,14 @@ def test_the_peers_files_from_shards_to_scores(palprobe, monkeypatch):  # noqa: 
     assert OVERALL in Path("out/leaderboard.csv").read_text()
     lines = [json.loads(line) for line in next(Path("runs").rglob("predictions.jsonl")).read_text().splitlines()]
     assert [line["id"] for line in lines][:4] == [f"sound/sound/s{number}" for number in range(4)]
+    run = next(Path("runs").glob("*/train.json")).parent
+    code, _, err = palprobe("eval", run, "--rescore", "--set", "scoring.parse=contains")
+    assert code == 0, err  # theirs are read from the text, whatever parser palprobe's own are read by
+    again = json.loads((run / "eval" / "test-generation-contains" / "result.json").read_text())
+    there = {(score["part"], score["metric"]): score["score"] for score in again["scores"]}
+    theirs = {key: value for key, value in SCORES.items() if key[1].startswith("xares_")}
+    assert {key: there[key] for key in theirs} == pytest.approx(theirs)
+    assert there["sound", "accuracy"] == 3 / 4  # "Dog." contains dog
 
 
 def test_what_the_files_and_the_recipe_say_reaches_training(monkeypatch):

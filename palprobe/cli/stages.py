@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -23,6 +24,7 @@ from palprobe.cli.options import (
 from palprobe.errors import PalprobeError, UsageError
 
 if TYPE_CHECKING:
+    from palprobe.runs import Places
     from palprobe.types import Split
 
 
@@ -120,8 +122,14 @@ def train(
 def evaluate(
     run: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")],
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
-    scoring: Annotated[str | None, typer.Option(help="likelihood or generation.")] = None,
+    scoring: Annotated[str | None, typer.Option(help="likelihood, generation, or both with a comma between.")] = None,
     drop: Annotated[str | None, typer.Option(help="Encoders of A+B that the LLM is not shown.")] = None,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Read stored answers by another scoring.rule or scoring.parse; no model.")
+    ] = False,
+    hard: Annotated[
+        Path | None, typer.Option(help="Write a manifest of the questions missed without audio.", metavar="FILE.jsonl")
+    ] = None,
     attention: Annotated[bool, typer.Option("--attention", help="Store where attention goes, and plot it.")] = False,
     format_: Format = None,
     header: Header = True,
@@ -136,29 +144,34 @@ def evaluate(
     """
     from palprobe.cli.output import end_with, print_results
     from palprobe.cli.progress import say
-    from palprobe.evaluation.attention import add_attention
-    from palprobe.evaluation.evaluate import check_dropped
-    from palprobe.evaluation.evaluate import evaluate as evaluate_run
-    from palprobe.report.attention import draw_attention
     from palprobe.report.remarks import remarks
     from palprobe.report.results import read_result
-    from palprobe.training.reopen import reopen
 
     form = options.chosen_format(format_)
     if split not in ("test", "validation"):
         raise UsageError(f"--split {split!r}: choose test or validation; training items are not scored.")
-    settings = [*(set_ or []), *([] if scoring is None else [f"scoring.method={scoring}"])]
+    settings = [*(set_ or []), *([] if scoring is None else [f"scoring.method=[{scoring}]"])]
+    if rescore and (attention or hard):
+        raise UsageError(
+            f"--{'attention' if attention else 'hard'} needs the model or the data, and --rescore reads neither."
+        )
+    if hard and len(run) > 1:
+        raise UsageError(f"--hard {str(hard)!r}: {len(run)} runs would write one file. Name one run.")
+    dropped = options.names(drop) or []
     results, failures = [], []
     for folder in {path.resolve(): path for path in run}.values():
         try:
-            # Resolved, or "." would have no parent.
-            places = options.places_from(store=store, runs=folder.resolve().parent, data_root=data_root, device=device)
-            workspace, plan = reopen(folder, places, settings)
-            dropped = check_dropped(plan, options.names(drop) or [])
-            asked = (workspace, plan, cast("Split", split), workspace.recipe.scoring)
-            results.append(read_result(evaluate_run(*asked, dropped=dropped)))
-            if attention:
-                say(f"attention: {draw_attention(add_attention(*asked, dropped=dropped))}")
+            if rescore:
+                from palprobe.evaluation.rescore import rescore as read_again
+
+                folders = read_again(folder, cast("Split", split), settings, dropped=dropped)
+            else:
+                # Resolved, or "." would have no parent.
+                runs = folder.resolve().parent
+                places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
+                asked = _Asked(cast("Split", split), settings, dropped, attention=attention, hard=hard)
+                folders = _evaluate(folder, places, asked)
+            results += [read_result(found) for found in folders]
         except PalprobeError as error:
             if len(run) == 1 or isinstance(error, UsageError):
                 raise
@@ -169,3 +182,42 @@ def evaluate(
             for line in remarks(results):
                 say(f"palprobe: {line}")
     end_with(failures, some=bool(results))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What `eval` is to do with each run."""
+
+    split: Split
+    settings: list[str]
+    dropped: list[str]
+    attention: bool
+    hard: Path | None
+
+
+def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
+    """Evaluates one run by each method asked for; returns the folders of the results."""
+    from palprobe.cli.progress import say
+    from palprobe.evaluation.attention import add_attention
+    from palprobe.evaluation.evaluate import evaluate as evaluate_run
+    from palprobe.evaluation.hard import check_hard, write_hard
+    from palprobe.evaluation.results import check_dropped, check_effect, scorings
+    from palprobe.report.attention import draw_attention
+    from palprobe.report.results import read_result
+    from palprobe.training.reopen import reopen
+
+    workspace, plan = reopen(folder, places, asked.settings)
+    sections = scorings(workspace.recipe.scoring, plan.task.kind)
+    check_effect(asked.settings, sections)
+    if asked.hard is not None:
+        check_hard(sections)
+    dropped = check_dropped(folder, plan.cell.encoder, asked.dropped)
+    folders = [evaluate_run(workspace, plan, asked.split, section, dropped=dropped) for section in sections]
+    if asked.hard is not None:
+        found = [item for result in folders for item in read_result(result).predictions if item.text is None]
+        count = write_hard(asked.hard, found, plan.examples(asked.split))
+        say(f"hard: {count} of {len(found)} questions are missed without audio → {asked.hard}")
+    for section in sections if asked.attention else ():
+        path = add_attention(workspace, plan, asked.split, section, dropped=dropped)
+        say(f"attention: {draw_attention(path)}")
+    return folders

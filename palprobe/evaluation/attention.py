@@ -17,13 +17,15 @@ from torch import Tensor
 from palprobe.distributed import resolve_device
 from palprobe.errors import PalprobeError
 from palprobe.evaluation.attended import BINS, named, read_attention
-from palprobe.evaluation.results import evaluation_folder, evaluation_identity
+from palprobe.evaluation.predictions import PREDICTIONS
+from palprobe.evaluation.results import evaluation_of
 from palprobe.files import canonical_json, load_metadata, read_lines, save_tensors
 from palprobe.integrations.flamingo import Flamingo
 from palprobe.llm.model import left_padded
 from palprobe.llm.tokenizer import encode_prompt
-from palprobe.recipe import ScoringSection
+from palprobe.recipe.scoring import ScoringSection
 from palprobe.specs import split_encoders
+from palprobe.tasks.options import drawn, lists_options
 from palprobe.training.examples import Reader
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import load_probe, readers_of
@@ -60,19 +62,21 @@ def add_attention(
     Raises:
         PalprobeError: the predictions are of other items than there are features of now.
     """
-    folder = evaluation_folder(plan, split, section, dropped)
-    path, identity = folder / FILE, evaluation_identity(plan, split, section, dropped)
-    made_of = canonical_json(identity | {"attention": VERSION, "bins": BINS})
+    evaluation = evaluation_of(plan, split, section, dropped)
+    folder, path = evaluation.folder, evaluation.folder / FILE
+    made_of = canonical_json(evaluation.identity | {"attention": VERSION, "bins": BINS})
     if path.is_file() and load_metadata(path).get("identity") == made_of:
         return path
-    correct = {line["id"]: bool(line["correct"]) for line in read_lines(folder / "predictions.jsonl")}
+    correct = {line["id"]: bool(line["correct"]) for line in read_lines(folder / PREDICTIONS)}
     sources, usable = workspace.sources(plan), workspace.usable(plan, split)
     if list(correct) != [example.id for example in usable.examples]:
         raise PalprobeError(f"{folder} holds predictions of other items than there are features of. Evaluate it again.")
     names = split_encoders(plan.cell.encoder)
     probe = load_probe(plan, sources, device=resolve_device(workspace.places.device))
     probe.dropped = frozenset(names.index(name) for name in dropped)
-    tensors = _joined(_batches(probe, usable.examples, readers_of(sources, usable.keys), section.batch_size))
+    listed = lists_options(plan.recipe.prompt, plan.task.kind)
+    examples = tuple(map(drawn, usable.examples)) if listed else usable.examples
+    tensors = _joined(_batches(probe, examples, readers_of(sources, usable.keys), section.batch_size))
     tensors |= _means(tensors, torch.tensor(list(correct.values()))) | _gates(probe)
     about = {
         "identity": made_of,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -10,35 +9,29 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from palprobe import scoring
 from palprobe.distributed import resolve_device
-from palprobe.errors import DataError, ScoringError, UsageError
-from palprobe.evaluation.results import control_of, evaluation_folder, evaluation_identity, is_evaluated
-from palprobe.evaluation.scores import made_of, not_computed, score_predictions
-from palprobe.evaluation.xares import peer_reasons, peer_scores
+from palprobe.errors import DataError, ScoringError
+from palprobe.evaluation.predict import predict
+from palprobe.evaluation.record import answers, write
+from palprobe.evaluation.results import check_scoring, evaluation_of
 from palprobe.features.source import FeatureSource
-from palprobe.files import write_json, write_text
 from palprobe.llm.tokenizer import TEMPLATE
-from palprobe.recipe import ScoringSection
-from palprobe.registry import near_miss
+from palprobe.recipe.scoring import ScoringSection
 from palprobe.runs import trainable_label
 from palprobe.specs import parse_encoder, split_encoders
 from palprobe.tasks.kinds import KINDS
+from palprobe.tasks.options import drawn, lists_options
 from palprobe.training.cost import Meter
 from palprobe.training.out_of_memory import when_out_of_memory
 from palprobe.training.probe import Probe
-from palprobe.training.train_cell import layer_weights, load_probe, readers_of
+from palprobe.training.train_cell import layer_weights, load_probe
 from palprobe.training.workspace import Plan, Usable, Workspace
-from palprobe.types import Prediction, Score, Split
+from palprobe.types import Split
 
-READING = {
-    "likelihood": {"normaliser": "none", "decoding": "none: log likelihood of every choice, its end included"},
-    "generation": {"normaliser": "trim and ignore case", "decoding": "greedy, to the first newline"},
-}
-BEAMS = "{} beams, mean log probability per token, to the first newline"
 RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
+LISTED = "listed: likelihoods are means over the cyclic orders, text is generated from an order drawn by the id"
+EVERY_CHOICE = "none: log likelihood of every choice, its end included"
+GREEDY, BEAMS = "greedy, to the first newline", "{} beams, mean log probability per token, to the first newline"
 
 
 def evaluate(
@@ -50,7 +43,7 @@ def evaluate(
         workspace: that the plan is of.
         plan: of the run.
         split: test or validation.
-        section: how answers are read.
+        section: how answers are read; of one method at most.
         dropped: encoders of several that the LLM is not shown, in their order (from `check_dropped`).
 
     Returns:
@@ -60,13 +53,15 @@ def evaluate(
         UnfinishedError: the run is not trained to its end, or features are not there.
         IdentityError: the run folder was made from something else than it is now asked for.
         DataError: the split is empty.
+        RecipeError: the task cannot be scored so.
         ScoringError: there is too little memory, or what `palprobe.scoring` raises.
     """
     training = plan.run.summary()
     plan.run.check()
-    folder = evaluation_folder(plan, split, section, dropped)
-    if is_evaluated(plan, split, section, dropped):
-        return folder
+    evaluation = evaluation_of(plan, split, section, dropped)
+    if evaluation.is_there:
+        return evaluation.folder
+    check_scoring(plan.task, evaluation.section)
     sources, usable = workspace.sources(plan), workspace.usable(plan, split)
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
@@ -76,33 +71,17 @@ def evaluate(
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
-        predictions = predict(probe, sources, usable, section)
-    metrics, absent = KINDS[plan.task.kind].metrics, dict[str, str]()
-    scores = score_predictions(
-        predictions,
-        usable.examples,
-        draws=section.bootstrap_draws,
-        metrics=metrics,
-        on_absent=absent.__setitem__,
-    )
-    scores += peer_scores(predictions, usable.examples)
-    (folder / "result.json").unlink(missing_ok=True)  # or new predictions would stand beside an old result
-    write_text(folder / "predictions.jsonl", "".join(_line(prediction) for prediction in predictions))
-    result = _result(plan, sources, usable, scores) | {
-        "identity": evaluation_identity(plan, split, section, dropped),
-        "split": split,
-        "scoring": section.method,
-        "control": control_of(dropped),
+        listed = lists_options(plan.recipe.prompt, plan.task.kind)
+        predictions = predict(probe, sources, usable, evaluation.section, listed=listed)
+    result = _result(plan, sources, usable) | {
         "layer_weights": layer_weights(plan, probe),
-        **READING[section.method],
-        **_decoding(section),
-        **made_of(predictions, scores),
-        "not_computed": not_computed(metrics) | absent | peer_reasons(usable.examples),
+        "decoding": _decoding(evaluation.section),
         "device": device,
+        **answers(evaluation, predictions, usable.examples, KINDS[plan.task.kind].metrics),
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
-    write_json(folder / "result.json", result)
-    return folder
+    write(evaluation.folder, predictions, result)
+    return evaluation.folder
 
 
 def _starved(device: str, section: ScoringSection) -> ScoringError:
@@ -112,57 +91,20 @@ def _starved(device: str, section: ScoringSection) -> ScoringError:
     )
 
 
-def check_dropped(plan: Plan, dropped: Sequence[str]) -> list[str]:
-    """The encoders to leave out, in the order in which the LLM would hear them.
-
-    Raises:
-        UsageError: not one of the run's encoders, or all of them.
-    """
-    names = split_encoders(plan.cell.encoder)
-    for name in dropped:
-        if name not in names:
-            hint = near_miss(name, names)
-            raise UsageError(f"--drop {name}: {plan.run.folder} hears {' and '.join(names)}.{hint} Name one of those.")
-    if set(dropped) == set(names):
-        raise UsageError(f"--drop {','.join(dropped)}: {plan.run.folder} would hear nothing. Keep one of its encoders.")
-    return [name for name in names if name in dropped]
-
-
-def predict(
-    probe: Probe, sources: Sequence[FeatureSource], usable: Usable, section: ScoringSection
-) -> list[Prediction]:
-    """One prediction for each usable example, in order.
-
-    Raises:
-        PalprobeError: an example that is longer than the LLM.
-    """
-    readers = readers_of(sources, usable.keys)
-
-    def read(numbers: Sequence[int]) -> list[list[Tensor]]:
-        return [reader(numbers) for reader in readers]
-
-    generated = section.method == "generation"
-    longest = section.max_new_tokens if generated else None
-    probe.check_positions(
-        [example.id for example in usable.examples],
-        [[source.num_tokens(key) for source in sources] for key in usable.keys],
-        scoring.text_tokens(probe.llm.tokenizer, usable.examples, longest),
+def _decoding(section: ScoringSection) -> str:
+    if section.method == "likelihood":
+        return EVERY_CHOICE
+    decoding = GREEDY if section.beams == 1 else BEAMS.format(section.beams)
+    return (
+        decoding
+        if section.repetition_penalty == 1
+        else f"{decoding}, repetition penalty {section.repetition_penalty:g}"
     )
-    if generated:
-        return scoring.by_generation(
-            probe,
-            usable.examples,
-            read,
-            batch_size=section.batch_size,
-            max_new_tokens=section.max_new_tokens,
-            beams=section.beams,
-            penalty=section.repetition_penalty,
-        )
-    return scoring.by_likelihood(probe, usable.examples, read, batch_size=section.batch_size)
 
 
-def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores: Sequence[Score]) -> dict[str, Any]:
+def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable) -> dict[str, Any]:
     cell, names = plan.cell, split_encoders(plan.cell.encoder)
+    listed, first = lists_options(plan.recipe.prompt, plan.task.kind), usable.examples[0]
     return {
         "cell": {
             "encoder": cell.encoder,
@@ -181,7 +123,8 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
         "commit": _commit(),
         "llm_revision": plan.llm.revision,
         "template": TEMPLATE if plan.recipe.prompt.template == "raw" else plan.recipe.prompt.template,
-        "prompt": usable.examples[0].prompt,
+        "prompt": drawn(first).prompt if listed else first.prompt,
+        **({"options": LISTED} if listed else {}),
         "counts": {
             "found": usable.counts.found,
             "missing": usable.counts.missing,
@@ -190,17 +133,7 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable, scores
             "padded": usable.counts.padded,
         },
         "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
-        "scores": [_score(score) for score in scores],
     }
-
-
-def _decoding(section: ScoringSection) -> dict[str, str]:
-    """How text was generated, where that is not greedily, or with a penalty on repeated tokens."""
-    text = READING["generation"]["decoding"] if section.beams == 1 else BEAMS.format(section.beams)
-    if section.method != "generation" or (section.beams == 1 and section.repetition_penalty == 1):
-        return {}
-    penalty = "" if section.repetition_penalty == 1 else f", repetition penalty {section.repetition_penalty:g}"
-    return {"decoding": text + penalty}
 
 
 def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
@@ -218,27 +151,6 @@ def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, traini
         "peak_memory_method": training["peak_memory_method"],
         "machine": training.get("machine", ""),  # runs of before do not say
     }
-
-
-def _score(score: Score) -> dict[str, Any]:
-    return {
-        "metric": score.metric,
-        "part": score.part,
-        "score": score.interval.value,
-        "ci_low": score.interval.low,
-        "ci_high": score.interval.high,
-        "ci_method": score.interval.method,
-        "n": score.n,
-        "n_invalid": score.n_invalid,
-        "chance": score.chance,
-    }
-
-
-def _line(prediction: Prediction) -> str:
-    content = vars(prediction) | {"scores": dict(prediction.scores)}
-    if not prediction.references:  # the one reference says it all
-        del content["references"]
-    return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def _commit() -> str | None:

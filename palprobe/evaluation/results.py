@@ -1,67 +1,197 @@
-"""Where a run's results lie, and whether one of the same identity is there; needs neither features nor weights."""
+"""Evaluations: what decides each, where its result lies, and whether it is there; needs neither data nor weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from palprobe.errors import IdentityError, PalprobeError
+from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageError
 from palprobe.evaluation.xares import judging_fields
 from palprobe.files import read_json
-from palprobe.recipe import ScoringSection
+from palprobe.recipe.scoring import Method, ScoringSection
+from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
-from palprobe.training.workspace import Plan
-from palprobe.types import Split
+from palprobe.tasks.kinds import KINDS
+from palprobe.types import Split, TaskData, TaskKind
+
+if TYPE_CHECKING:
+    from palprobe.training.workspace import Plan
 
 VERSION = 1  # of the scorer
 NO_CONTROL = "none"  # the trained probe with its own audio
+RESULT = "result.json"
+USUAL = ScoringSection()
+HOW_READ = ("rule", "parse", "bootstrap_draws")  # of an identity: how answers are read; the rest is how they were got
+READS: dict[str, Method] = {"scoring.rule": "likelihood", "scoring.parse": "generation"}  # which answers a key is about
 
 
-def control_of(dropped: Sequence[str]) -> str:
-    """The name of the control that leaves some of the encoders out; `none` where all are heard."""
-    return f"without {'+'.join(dropped)}" if dropped else NO_CONTROL
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one run, by what decides it."""
+
+    run: Path  # the folder
+    run_id: str
+    encoder: str  # perhaps A+B
+    split: Split
+    section: ScoringSection  # of one method
+    dropped: tuple[str, ...] = ()  # encoders that the LLM is not shown
+    judging: Mapping[str, Any] = field(default_factory=dict)  # of a file of xares-llm: by what its sets are judged
+    source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
+
+    @property
+    def control(self) -> str:
+        """The name of the control that leaves some of the encoders out; `none` where all are heard."""
+        return f"without {'+'.join(self.dropped)}" if self.dropped else NO_CONTROL
+
+    @property
+    def scoring(self) -> str:
+        """The method, and what is not the default of it: likelihood, likelihood:per-byte, generation:contains."""
+        return ":".join([str(self.section.method), *self._unusual.values()])
+
+    @property
+    def folder(self) -> Path:
+        name = "-".join([self.split, str(self.section.method), *self._unusual.values()])
+        if self.dropped:  # by their places, as a spec may hold what no folder's name may
+            names = split_encoders(self.encoder)
+            name += "-without-" + "-".join(str(names.index(encoder) + 1) for encoder in self.dropped)
+        return self.run / "eval" / name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the result; what is at its default and younger than results without it is left out."""
+        asked = self._asked if self.source is None else self.source
+        kept = {key: value for key, value in asked.items() if key not in HOW_READ}
+        return {**kept, "bootstrap_draws": self.section.bootstrap_draws, **self._unusual}
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a result of the same identity is there."""
+        path = self.folder / RESULT
+        if not path.is_file():
+            return False
+        result = read_json(path)
+        if not isinstance(result, dict) or not {"run_id", "identity"} <= result.keys():
+            raise PalprobeError(
+                f"{path} is damaged: it lacks run_id and identity. Delete it and run the command again."
+            )
+        if result["run_id"] != self.run_id:
+            raise IdentityError(
+                f"{path} is of run {result['run_id']}, not of {self.run_id}. Move it away and evaluate again."
+            )
+        return bool(result["identity"] == self.identity)
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What decides what the model answers."""
+        section = self.section
+        asked: dict[str, Any] = {
+            "run": self.run_id,
+            "split": self.split,
+            "scoring": section.method,
+            "control": self.control,
+            "scorer": VERSION,
+            **self.judging,
+        }
+        if section.method == "generation":
+            asked["max_new_tokens"] = section.max_new_tokens
+            if section.beams > 1:
+                asked["beams"] = section.beams
+            if section.repetition_penalty != 1:
+                asked["repetition_penalty"] = section.repetition_penalty
+        return asked
+
+    @property
+    def _unusual(self) -> dict[str, str]:
+        """The rule or the parser, where it is not the default."""
+        key = "rule" if self.section.method == "likelihood" else "parse"
+        value = getattr(self.section, key)
+        return {} if value == getattr(USUAL, key) else {key: value}
 
 
-def evaluation_folder(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> Path:
-    name = f"{split}-{section.method}"
-    if dropped:  # by their places, as a spec may hold what no folder's name may
-        names = split_encoders(plan.cell.encoder)
-        name += "-without-" + "-".join(str(names.index(encoder) + 1) for encoder in dropped)
-    return plan.run.folder / "eval" / name
+def scorings(section: ScoringSection, kind: TaskKind) -> tuple[ScoringSection, ...]:
+    """The section once for each method that it asks for; where it asks for none, for that of the kind of task."""
+    asked = section.method or KINDS[kind].method
+    methods = [asked] if isinstance(asked, str) else asked
+    return tuple(section.model_copy(update={"method": method}) for method in methods)
 
 
-def is_evaluated(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> bool:
-    """Whether a result of the same identity is there; needs neither features nor weights."""
-    path = evaluation_folder(plan, split, section, dropped) / "result.json"
-    if not path.is_file():
-        return False
-    result = read_json(path)
-    if not isinstance(result, dict) or not {"run_id", "identity"} <= result.keys():
-        raise PalprobeError(f"{path} is damaged: it lacks run_id and identity. Delete it and run the command again.")
-    if result["run_id"] != plan.run.id:
-        raise IdentityError(
-            f"{path} is of run {result['run_id']}, not of {plan.run.id}. Move it away and evaluate again."
-        )
-    return bool(result["identity"] == evaluation_identity(plan, split, section, dropped))
-
-
-def evaluation_identity(
+def evaluations(
     plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
-) -> dict[str, Any]:
-    generated = section.method == "generation"
-    decoding: dict[str, Any] = {"max_new_tokens": section.max_new_tokens} if generated else {}
-    if decoding and section.beams > 1:  # greedy results, which are older than beams, do not tell
-        decoding["beams"] = section.beams
-    if decoding and section.repetition_penalty != 1:
-        decoding["repetition_penalty"] = section.repetition_penalty
-    return {
-        "run": plan.run.id,
-        "split": split,
-        "scoring": section.method,
-        "control": control_of(dropped),
-        "scorer": VERSION,
-        "bootstrap_draws": section.bootstrap_draws,
-        **decoding,
-        **judging_fields(plan.examples(split)),
-    }
+) -> tuple[Evaluation, ...]:
+    """What evaluating a planned run so comes to, one for each method."""
+    run, judging = plan.run, judging_fields(plan.examples(split))
+    return tuple(
+        Evaluation(run.folder, run.id, plan.cell.encoder, split, one, tuple(dropped), judging)
+        for one in scorings(section, plan.task.kind)
+    )
+
+
+def evaluation_of(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> Evaluation:
+    """The same of a section that asks for one method."""
+    (found,) = evaluations(plan, split, section, dropped)
+    return found
+
+
+def check_scoring(task: TaskData, section: ScoringSection, *, named: str | None = None) -> None:
+    """Refuses a method that the task cannot be scored by; better known before training than after it.
+
+    Args:
+        task: that is tested.
+        section: of one method.
+        named: how the task was named, if not as it calls itself.
+
+    Raises:
+        RecipeError: choices of an open question were to be compared, or labels ranked that were only written.
+    """
+    name = named or task.name
+    if section.method == "generation" and task.kind == "multi-label":
+        raise RecipeError(
+            f"Task {name!r} ranks every label of a clip, and generated text ranks none. "
+            "Add --set scoring.method=likelihood."
+        )
+    for example in task.examples if section.method == "likelihood" else ():
+        if not example.choices:
+            raise RecipeError(
+                f"Task {name!r}: {example.id!r} is an open question, without choices to compare. "
+                "Add --set scoring.method=generation."
+            )
+
+
+def key_of(setting: str) -> str:
+    """The key of a `key=value` line."""
+    return setting.partition("=")[0].strip()
+
+
+def check_effect(settings: Sequence[str], sections: Sequence[ScoringSection]) -> None:
+    """Refuses a rule where nothing is ranked, and a parser where nothing is generated.
+
+    Raises:
+        UsageError: the setting, and what it would take.
+    """
+    for setting in settings:
+        method = READS.get(key_of(setting))
+        if method is not None and all(section.method != method for section in sections):
+            raise UsageError(f"--set {setting} is about {method}, which is not asked for here. Add --scoring {method}.")
+
+
+def check_dropped(run: Path, encoder: str, dropped: Sequence[str]) -> list[str]:
+    """The encoders to leave out, in the order in which the LLM would hear them.
+
+    Args:
+        run: the folder.
+        encoder: that it was trained with, perhaps A+B.
+        dropped: as asked for.
+
+    Raises:
+        UsageError: not one of the run's encoders, or all of them.
+    """
+    names = split_encoders(encoder)
+    for name in dropped:
+        if name not in names:
+            hint = near_miss(name, names)
+            raise UsageError(f"--drop {name}: {run} hears {' and '.join(names)}.{hint} Name one of those.")
+    if set(dropped) == set(names):
+        raise UsageError(f"--drop {','.join(dropped)}: {run} would hear nothing. Keep one of its encoders.")
+    return [name for name in names if name in dropped]

@@ -38,7 +38,7 @@ def peer_scores(predictions: Sequence[Prediction], examples: Sequence[Example]) 
     for part, numbers in sets.items():
         about = examples[numbers[0]].meta
         chosen = [predictions[number] for number in numbers]
-        rows = [(one.prediction, text) for one in chosen for text in one.references or (one.reference,)]
+        rows = [(_answer(one), text) for one in chosen for text in one.references or (one.reference,)]
         if (value := _judged(about, rows)) is None:
             continue
         scores.append(_score(about[METRIC].lower(), part, value, chosen))
@@ -50,6 +50,11 @@ def peer_scores(predictions: Sequence[Prediction], examples: Sequence[Example]) 
         mean = sum(weight * value for weight, value in weighted) / total
         scores.append(_score(OVERALL.removeprefix(PREFIX), None, mean, predictions))
     return tuple(scores)
+
+
+def _answer(prediction: Prediction) -> str:
+    """All that was generated, whatever a parser makes of it; the choice where none was."""
+    return prediction.prediction if prediction.text is None else prediction.text
 
 
 def peer_reasons(examples: Sequence[Example]) -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 from palprobe.distributed import check_device
-from palprobe.errors import RecipeError, UsageError, WeightsError
+from palprobe.errors import UsageError, WeightsError
+from palprobe.evaluation.results import check_scoring, scorings
 from palprobe.files import digest
 from palprobe.grid.cells import encoders_of
 from palprobe.integrations import chosen_layers
@@ -39,6 +40,7 @@ def check_recipe(recipe: Recipe, places: Places, *, only_encoding: bool = False)
     _check_distinct(workspace)
     if recipe.folds and not any(workspace.task(task).folds for task in recipe.tasks):
         raise UsageError(f"folds {recipe.folds}: no task here has folds ({', '.join(recipe.tasks)}). Leave them out.")
+    _check_options(workspace)
     return workspace
 
 
@@ -69,6 +71,14 @@ def _check_encoders(workspace: Workspace) -> None:
     if absent:
         listed = " ".join(f"({number}) {message}" for number, message in enumerate(absent, start=1))
         raise WeightsError(f"The weights of {len(absent)} encoders are not here. {listed}")
+
+
+def _check_options(workspace: Workspace) -> None:
+    """Options are listed of multiple choice alone, and what has no effect is not asked for."""
+    recipe = workspace.recipe
+    tasks = (*recipe.tasks, *recipe.train.named_tasks)
+    if recipe.prompt.options == "listed" and not any(workspace.task(task).kind == "multiple-choice" for task in tasks):
+        raise UsageError(f"prompt.options = listed: no task here is multiple choice ({', '.join(tasks)}). Drop it.")
 
 
 def _check_layers(workspace: Workspace) -> None:
@@ -106,13 +116,12 @@ def _check_distinct(workspace: Workspace) -> None:
 
 
 def check_questions(workspace: Workspace) -> None:
-    """Open questions are scored by generation; better known before training than after it."""
-    if workspace.recipe.scoring.method != "likelihood":
-        return
-    for task in workspace.recipe.tasks:
-        for example in workspace.task(task).examples:
-            if not example.choices:
-                raise RecipeError(
-                    f"Task {task!r}: {example.id!r} is an open question, without choices to compare. "
-                    "Add --set scoring.method=generation."
-                )
+    """Whether every task can be scored as the recipe asks; better known before training than after it.
+
+    Raises:
+        RecipeError: one cannot.
+    """
+    for name in workspace.recipe.tasks:
+        task = workspace.task(name)
+        for section in scorings(workspace.recipe.scoring, task.kind):
+            check_scoring(task, section, named=name)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 
 from palprobe.errors import UsageError
+from palprobe.evaluation.results import READS, scorings
 from palprobe.grid.cells import cells_of
 from palprobe.grid.check import check_questions
-from palprobe.runs import Cell, extract_command, place_flags, section_flags, train_command
+from palprobe.runs import SCORING, Cell, extract_command, place_flags, section_flags, train_command
 from palprobe.training.workspace import Workspace
 
 STAGES = ("extract", "train", "eval")
@@ -42,6 +43,8 @@ def plan_lines(workspace: Workspace, stage: str | None) -> list[str]:
 
 def _eval_line(workspace: Workspace, cell: Cell) -> str:
     plan, recipe = workspace.plan(cell), workspace.recipe
-    words = ["palprobe", "eval", str(plan.run.folder), "--scoring", recipe.scoring.method]
-    words += section_flags(recipe, "scoring", without=("method",))
+    methods = [str(section.method) for section in scorings(recipe.scoring, plan.task.kind)]
+    words = ["palprobe", "eval", str(plan.run.folder), "--scoring", ",".join(methods)]
+    others = [key.removeprefix(SCORING) for key, method in READS.items() if method not in methods]
+    words += section_flags(recipe, "scoring", without=("method", *others))
     return shlex.join([*words, *place_flags("eval", workspace.places)])

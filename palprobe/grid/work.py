@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import PalprobeError
-from palprobe.evaluation.results import evaluation_folder, is_evaluated
+from palprobe.evaluation.results import evaluations
 from palprobe.grid.cells import cells_of, examples_of
 from palprobe.grid.check import check_questions, check_recipe
 from palprobe.recipe import Recipe
@@ -70,7 +70,7 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
     check_questions(workspace)
     cells = cells_of(workspace)
     plans = [workspace.plan(cell) for cell in cells]
-    waiting = [plan for plan in plans if not is_evaluated(plan, split, recipe.scoring)]
+    waiting = [plan for plan in plans if not _is_evaluated(plan, split)]
     if waiting:
         resolve_device(places.device)
     broken = _extract_all(workspace, waiting, watcher)
@@ -82,27 +82,33 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
             failures.append((plan.cell.title, reasons[0]))
             continue
         try:
-            folder = run_cell(workspace, plan, watcher, split=split, place=f"{number}/{len(plans)}")
+            folders = run_cell(workspace, plan, watcher, split=split, place=f"{number}/{len(plans)}")
             shown = workspace.chosen(cell.encoder, cell.integration, cell.variant).shown(cell.integration)
-            results.append(Found(folder, f"{shown} {cell.variant.label}".rstrip()))
+            results += [Found(folder, f"{shown} {cell.variant.label}".rstrip()) for folder in folders]
         except PalprobeError as error:
             failures.append((plan.cell.title, str(error)))
             watcher.end(f"failed: {error}")
     return Outcome(tuple(results), tuple(failures))
 
 
-def run_cell(workspace: Workspace, plan: Plan, watcher: Watcher, *, split: Split, place: str) -> Path:
-    """Trains and scores one cell, or finds that it has been; returns its result folder."""
-    scoring = workspace.recipe.scoring
-    if is_evaluated(plan, split, scoring):
-        return evaluation_folder(plan, split, scoring)
+def run_cell(workspace: Workspace, plan: Plan, watcher: Watcher, *, split: Split, place: str) -> list[Path]:
+    """Trains and scores one cell, or finds that it has been; returns its result folders, one for each scoring."""
+    asked = evaluations(plan, split, plan.recipe.scoring)
+    if _is_evaluated(plan, split):
+        return [evaluation.folder for evaluation in asked]
     from palprobe.evaluation.evaluate import evaluate
 
     train_run(workspace, plan, watcher, place=place)
-    watcher.stage(f"eval {place} {plan.cell.title}")
-    folder = evaluate(workspace, plan, split, scoring)
-    watcher.end(str(folder))
-    return folder
+    folders = []
+    for evaluation in asked:
+        watcher.stage(f"eval {place} {plan.cell.title}")
+        folders.append(evaluate(workspace, plan, split, evaluation.section))
+        watcher.end(str(folders[-1]))
+    return folders
+
+
+def _is_evaluated(plan: Plan, split: Split) -> bool:
+    return all(evaluation.is_there for evaluation in evaluations(plan, split, plan.recipe.scoring))
 
 
 def train_run(workspace: Workspace, plan: Plan, watcher: Watcher, *, place: str = "") -> None:

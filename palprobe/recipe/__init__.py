@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from palprobe.errors import RecipeError, UsageError
+from palprobe.recipe.scoring import ScoringSection
 from palprobe.recipe.section import Section
 from palprobe.recipe.training import StageSection, TrainSection
 from palprobe.recipe.yaml12 import parse_yaml
@@ -104,17 +105,9 @@ class PromptSection(Section):
         description="raw: the prompt and a newline | chat: one user turn of the LLM's own chat template | "
         "xares: the prompt alone, as xares-llm has it",
     )
-
-
-class ScoringSection(Section):
-    method: Literal["likelihood", "generation"] = "likelihood"
-    max_new_tokens: int = Field(24, ge=1)
-    beams: int = Field(1, ge=1, le=64, description="of generation; 1 is greedy; memory grows with their number")
-    repetition_penalty: float = Field(
-        1.0, gt=0, description="of generation: above 1, tokens that were written become less likely"
+    options: Literal["hidden", "listed"] = Field(
+        "hidden", description="of multiple-choice questions: scored by their text alone, or also listed in the prompt"
     )
-    batch_size: int = Field(32, ge=1)
-    bootstrap_draws: int = Field(2000, ge=100)
 
 
 class Recipe(Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,15 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palprobe.errors import PalprobeError, UnfinishedError
-from palprobe.files import read_json, read_lines
+from palprobe.errors import UnfinishedError
+from palprobe.evaluation.fields import NUMBER, mapping, take, texts
+from palprobe.evaluation.predictions import PREDICTIONS, read_predictions
+from palprobe.evaluation.results import RESULT
+from palprobe.files import read_json
 from palprobe.stats import NO_INTERVAL
 from palprobe.types import Counts, Interval, Prediction, Score
 
-RESULT, PREDICTIONS, RECIPE = "result.json", "predictions.jsonl", "recipe.yaml"
+RECIPE = "recipe.yaml"
 Value = TypeVar("Value")
-Number = (int, float)
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell half a character, which no file can hold
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,7 @@ class EvalResult:
         Raises:
             PalprobeError: the file is absent, damaged, or holds another number of items than were used.
         """
-        path = self.path / PREDICTIONS
-        if not path.is_file():
-            raise PalprobeError(f"{path} is not there, but {RESULT} is. Run `palprobe eval` on this run again.")
-        found = tuple(_prediction(line, f"{path}, item {number}") for number, line in enumerate(read_lines(path), 1))
-        if len(found) != self.counts.used:
-            raise PalprobeError(
-                f"{path} holds {len(found)} items, {RESULT} says {self.counts.used}. Run `palprobe eval` again."
-            )
-        return found
+        return read_predictions(self.path, self.counts.used)
 
 
 def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
@@ -105,12 +97,12 @@ def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
     path = folder / RESULT
     if not path.is_file():
         raise UnfinishedError(f"{folder} holds no {RESULT}: its evaluation is not finished. Run `palprobe eval` first.")
-    content = _mapping(read_json(path), str(path))
+    content = mapping(read_json(path), str(path))
     text = {
-        key: _take(content, key, str, str(path))
+        key: take(content, key, str, str(path))
         for key in ("run_id", "split", "scoring", "control", "licence", "citation", "device", "prompt")
     }
-    scores = _take(content, "scores", list, str(path))
+    scores = take(content, "scores", list, str(path))
     cell = _record(Cell, content, "cell", path)
     if integration is not None:
         cell = replace(cell, integration=integration)
@@ -119,13 +111,13 @@ def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
         cell=cell,
         counts=_record(Counts, content, "counts", path),
         cost=_record(Cost, content, "cost", path),
-        machine=_take({"machine": ""} | content["cost"], "machine", str, f"{path}, cost"),
+        machine=take({"machine": ""} | content["cost"], "machine", str, f"{path}, cost"),
         layer_weights=_weights(content, cell.encoder, str(path)),
         not_computed=_reasons(content, str(path)),
         classes_left_out=_left_out(content, str(path)),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
-        versions=_take(content, "versions", dict, str(path)),
-        commit=_take(content, "commit", (str, type(None)), str(path)),
+        versions=take(content, "versions", dict, str(path)),
+        commit=take(content, "commit", (str, type(None)), str(path)),
         **text,
     )
 
@@ -171,96 +163,51 @@ def _run_of(folder: Path) -> Path:
     return folder.parent.parent if folder.parent.name == "eval" else folder
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise PalprobeError(f"{where} holds {type(value).__name__}, not keys and values: it is damaged. Make it again.")
-    return value
-
-
-def _take(content: Mapping[Any, Any], key: str | int, kinds: type | tuple[type, ...], where: str) -> Any:
-    """content[key], if it is there, of one of the types and finite."""
-    if key not in content:
-        raise PalprobeError(f"{where}: {key!r} is missing: it is damaged or of another version. Make it again.")
-    value = content[key]
-    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
-    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
-    if wrong or (isinstance(value, float) and not math.isfinite(value)) or not _encodable(value):
-        names = " or ".join(kind.__name__ for kind in allowed)
-        raise PalprobeError(f"{where}: {key} = {value!r}, expected {names}: it is damaged. Make it again.")
-    return value
-
-
-def _encodable(value: Any) -> bool:
-    return not (isinstance(value, str) and LONE_SURROGATE.search(value))
-
-
 def _record(kind: type[Value], content: Mapping[str, Any], key: str, path: Path) -> Value:
     """A dataclass of texts and numbers from the mapping of that name."""
     where = f"{path}, {key}"
-    inner = _mapping(_take(content, key, dict, str(path)), where)
+    inner = mapping(take(content, key, dict, str(path)), where)
     kinds: dict[str, tuple[type, ...]] = {
         "str": (str,),
         "int": (int,),
         "int | None": (int, type(None)),
-        "float | None": (*Number, type(None)),
+        "float | None": (*NUMBER, type(None)),
     }
-    return kind(**{field.name: _take(inner, field.name, kinds[str(field.type)], where) for field in fields(kind)})  # type: ignore[arg-type]
+    return kind(**{field.name: take(inner, field.name, kinds[str(field.type)], where) for field in fields(kind)})  # type: ignore[arg-type]
 
 
 def _weights(content: Mapping[str, Any], encoder: str, where: str) -> dict[str, tuple[float, ...]]:
     """A list where the cell has one encoder, by their names where it has several, null where none mixes layers."""
-    found = _take(content, "layer_weights", (list, dict, type(None)), where)
+    found = take(content, "layer_weights", (list, dict, type(None)), where)
     by_name = found if isinstance(found, dict) else {} if found is None else {encoder: found}
     return {
-        name: tuple(float(_take(dict(enumerate(weights)), number, Number, where)) for number in range(len(weights)))
+        name: tuple(float(take(dict(enumerate(weights)), number, NUMBER, where)) for number in range(len(weights)))
         for name in by_name
-        for weights in [_take(by_name, name, list, where)]
+        for weights in [take(by_name, name, list, where)]
     }
 
 
 def _reasons(content: Mapping[str, Any], where: str) -> dict[str, str]:
-    found = _mapping(content.get("not_computed", {}), f"{where}: not_computed")  # results of before do not say
-    return {name: _take(found, name, str, where) for name in found}
+    found = mapping(content.get("not_computed", {}), f"{where}: not_computed")  # results of before do not say
+    return {name: take(found, name, str, where) for name in found}
 
 
 def _left_out(content: Mapping[str, Any], where: str) -> int:
     """Only results of several labels at once have classes."""
-    found = _mapping(content.get("classes", {"left_out": []}), f"{where}: classes")
-    return len(_texts(_take(found, "left_out", list, where), f"{where}: left_out"))
+    found = mapping(content.get("classes", {"left_out": []}), f"{where}: classes")
+    return len(texts(take(found, "left_out", list, where), f"{where}: left_out"))
 
 
 def _score(value: Any, where: str) -> Score:
-    content = _mapping(value, where)
-    method = _take(content, "ci_method", str, where)
-    ends = [_take(content, key, (*Number, type(None)), where) for key in ("ci_low", "ci_high")]
+    content = mapping(value, where)
+    method = take(content, "ci_method", str, where)
+    ends = [take(content, key, (*NUMBER, type(None)), where) for key in ("ci_low", "ci_high")]
     low, high = (math.nan if end is None or method == NO_INTERVAL else float(end) for end in ends)
     return Score(
-        metric=_take(content, "metric", str, where),
-        part=_take(content, "part", (str, type(None)), where),
-        interval=Interval(float(_take(content, "score", Number, where)), low, high, method),
-        n=_take(content, "n", int, where),
-        n_invalid=_take(content, "n_invalid", int, where),
-        chance=_take(content, "chance", (*Number, type(None)), where),
+        metric=take(content, "metric", str, where),
+        part=take(content, "part", (str, type(None)), where),
+        interval=Interval(float(take(content, "score", NUMBER, where)), low, high, method),
+        n=take(content, "n", int, where),
+        n_invalid=take(content, "n_invalid", int, where),
+        chance=take(content, "chance", (*NUMBER, type(None)), where),
     )
-
-
-def _prediction(value: Any, where: str) -> Prediction:
-    content = _mapping(value, where)
-    scores = _mapping(_take(content, "scores", dict, where), where)
-    return Prediction(
-        id=_take(content, "id", str, where),
-        group=_take(content, "group", str, where),
-        part=_take(content, "part", (str, type(None)), where),
-        reference=_take(content, "reference", str, where),
-        prediction=_take(content, "prediction", str, where),
-        scores={choice: float(_take(scores, choice, Number, where)) for choice in scores},
-        correct=_take(content, "correct", bool, where),
-        valid=_take(content, "valid", bool, where),
-        references=_texts(content.get("references", []), f"{where}: references"),
-    )
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) and _encodable(text) for text in value):
-        raise PalprobeError(f"{where} was expected to be a list of texts: it is damaged. Make it again.")
-    return tuple(value)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
+from palprobe.recipe.scoring import Method
 from palprobe.types import Example, TaskKind
-
-Method = Literal["likelihood", "generation"]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from palprobe.errors import IdentityError, UnfinishedError, UsageError
+from palprobe.errors import IdentityError
 from palprobe.files import differences, read_json
-from palprobe.recipe import load_recipe
-from palprobe.runs import Cell, Places
+from palprobe.runs import Cell, Places, run_recipe
 from palprobe.training.workspace import Plan, Workspace
-
-SCORING = "scoring."
 
 
 def reopen(folder: Path, places: Places, settings: Sequence[str] = ()) -> tuple[Workspace, Plan]:
@@ -27,14 +24,7 @@ def reopen(folder: Path, places: Places, settings: Sequence[str] = ()) -> tuple[
         UnfinishedError: this is no run folder, or training did not begin.
         IdentityError: what the names stand for now (data, features, weights) is not what was trained on.
     """
-    for setting in settings:
-        if not setting.startswith(SCORING):
-            raise UsageError(f"--set {setting}: a finished run only takes {SCORING}… keys; train again for others.")
-    if not (folder / "recipe.yaml").is_file() or not (folder / "identity.json").is_file():
-        raise UnfinishedError(
-            f"{folder} is no run folder: it has no recipe.yaml and identity.json. Name folders of runs/."
-        )
-    recipe = load_recipe(folder / "recipe.yaml", settings=settings)
+    recipe = run_recipe(folder, settings)
     workspace = Workspace(recipe, places)
     cell = Cell(
         encoder=recipe.encoders[0],

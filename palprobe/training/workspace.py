@@ -19,6 +19,7 @@ from palprobe.recipe.training import Trainable
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
 from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
+from palprobe.tasks.options import drawn, lists_options, options_fields
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
 from palprobe.training.curriculum import WITHOUT_EFFECT, Material, Stage, plan_course, train_fields
 from palprobe.types import Counts, Example, Kind, Split, TaskData
@@ -93,7 +94,10 @@ class Workspace:
         return self._tasks[spec]
 
     def splits(self, spec: str, fold: int | None) -> Splits:
-        return split_task(self.task(spec), fold, self.recipe.data, needs=self.roles(spec))
+        splits = split_task(self.task(spec), fold, self.recipe.data, needs=self.roles(spec))
+        if lists_options(self.recipe.prompt, self.task(spec).kind):  # scoring asks in every cyclic order instead
+            return replace(splits, train=tuple(map(drawn, splits.train)))
+        return splits
 
     def roles(self, spec: str) -> list[Split]:
         """What the recipe does with a task: it trains on it, tests it, or both; nothing where it is only encoded."""
@@ -191,6 +195,7 @@ class Workspace:
             "seed": cell.seed,
             "fold": cell.fold,
             **template_fields(llm, recipe.prompt.template),
+            **options_fields(recipe.prompt, self.task(cell.task).kind),
         }
         run = run_of(self.places, identity)
         task, choices = self.task(cell.task), chosen.choices

@@ -7,7 +7,7 @@ each, the last of which is the end. Three ways to the same 50 scores, measured i
 
 - one forward pass for each label: clip, prompt and label, logits on the label alone;
 - a shared prefix: clip and prompt once, then all labels in one batch on copies of the keys and values;
-- the tree: clip, prompt and all labels in one row, as `palprobe.scoring` does it.
+- the tree: clip, prompt and all labels in one row, as `palprobe.scoring.tree` does it.
 
 All three use the same kernels and the same connector output of one clip, made anew each time, as for a new clip. A
 line holds the medians in seconds per clip, the ratios, and the largest difference between scores. The first baseline
@@ -36,7 +36,7 @@ from palprobe.llm.attention import additive_mask, growing_cache
 from palprobe.llm.model import LanguageModel, TextBatch
 from palprobe.llm.untrained import build_untrained
 from palprobe.recipe import IntegrationSection
-from palprobe.scoring import build_tree, score_tree
+from palprobe.scoring.tree import build_tree, score_tree
 from palprobe.tasks.diagnostics import QUESTIONS
 from palprobe.training.probe import Branch, Probe
 
