@@ -30,7 +30,7 @@ class Example:
     group: str  # recording or speaker: never in two splits, and the unit of a clustered interval
     audio: Path
     prompt: str
-    references: tuple[str, ...]  # the answers that count as right; the first is trained on
+    references: tuple[str, ...]  # the answers that count as right; the first is trained on, or all: see `tasks.kinds`
     choices: tuple[str, ...] = ()  # candidate answers of a closed question; empty for an open one
     start_seconds: float = 0.0
     end_seconds: float | None = None  # None: to the end of the file
@@ -167,6 +167,11 @@ class Prediction:
     text: str | None = None  # as generated, to be read again another way; None under likelihood
     choices: tuple[str, ...] = ()  # of a closed question after generation, which has no scores to name them
     null_scores: Mapping[str, float] = field(default_factory=dict)  # log likelihood of each choice under null audio
+
+    @property
+    def all_references(self) -> tuple[str, ...]:
+        """All answers that count as right, one or several."""
+        return self.references or (self.reference,)
 
 
 @dataclass(frozen=True)

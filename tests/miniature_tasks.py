@@ -6,6 +6,7 @@ No loader of a layout decodes audio. Each writer gets an empty folder; what its 
 import json
 from pathlib import Path
 
+import miniature_labels as labels
 import miniature_texts as texts
 import pytest
 from miniature_files import table, text, touch
@@ -165,12 +166,14 @@ def notes(folder: Path) -> None:
 LAYOUTS = {
     "air-bench": texts.air_bench,
     "audiocaps": texts.audiocaps,
+    "audioset": labels.audioset,
     "captions": texts.captions,
     "clotho": texts.clotho,
     "clothoaqa": texts.clothoaqa,
     "crema-d": crema_d,
     "fluent-speech-commands": fluent_speech_commands,
     "fma-small": fma_small,
+    "fsd50k": labels.fsd50k,
     "gtzan": gtzan,
     "mmar": texts.mmar,
     "mmau": texts.mmau,

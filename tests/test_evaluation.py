@@ -157,3 +157,39 @@ def test_an_evaluation_is_not_repeated_but_another_one_is(trained):
     assert path.stat().st_mtime_ns == before
     evaluate(workspace, plan, "validation", section.model_copy(update={"bootstrap_draws": 300}))
     assert path.stat().st_mtime_ns > before
+
+
+def test_a_metric_that_cannot_be_computed_is_told_and_the_others_are_there():
+    """One class in a part: its mAP has no row there but a reason, while the whole task is scored."""
+    asked = [
+        Example(str(number), f"g{number}", Path("x.wav"), "?", (label,), ("cat", "dog"), part=part)
+        for number, (label, part) in enumerate([("cat", "one"), ("cat", "one"), ("dog", "two"), ("cat", "two")])
+    ]
+    scores = {"cat": -1.0, "dog": -2.0}
+    answers = [Prediction(e.id, e.group, e.part, e.references[0], "cat", scores, True, True) for e in asked]
+    told: dict[str, str] = {}
+    found = score_predictions(answers, asked, draws=50, metrics=("map", "accuracy"), on_absent=told.__setitem__)
+    assert {(score.metric, score.part) for score in found} == {
+        *((metric, part) for metric in ("map", "accuracy") for part in (None, "two")),
+        ("accuracy", "one"),
+    }
+    assert list(told) == ["map of one"] and "some clips have and some lack" in told["map of one"]
+    with pytest.warns(UserWarning, match="map of one: Ranking needs"):
+        score_predictions(answers, asked, draws=50, metrics=("map",))
+
+
+def test_chance_of_several_labels():
+    """A guess among four labels is right for a clip with two of them in half of all cases; balanced needs one size."""
+    two = Example("1", "g", Path("x.wav"), "?", ("a", "b"), ("a", "b", "c", "d"))
+    one = Example("2", "h", Path("x.wav"), "?", ("c",), ("a", "b", "c", "d"))
+    assert chance([two, one]) == pytest.approx((2 / 4 + 1 / 4) / 2)
+
+
+def test_balanced_accuracy_has_chance_where_questions_are_alike():
+    """One in K where all have K choices; none is claimed where they differ."""
+    alike = [example(name, name, ("a", "b")) for name in "ab"]
+    unlike = [alike[0], example("c", "c", ("a", "b", "c"))]
+    for asked, level in ((alike, 1 / 2), (unlike, None)):
+        answers = [prediction(each, "a") for each in asked]
+        (score,) = score_predictions(answers, asked, draws=50, metrics=("balanced_accuracy",))
+        assert score.chance == level

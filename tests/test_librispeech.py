@@ -10,7 +10,7 @@ import soundfile
 
 from palprobe.errors import DataError
 from palprobe.grid.work import run_grid
-from palprobe.metrics import words_of
+from palprobe.metrics.words import words_of
 from palprobe.recipe import load_recipe
 from palprobe.runs import Places
 from palprobe.specs import parse_task

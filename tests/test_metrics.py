@@ -1,9 +1,14 @@
 import random
 
+import jiwer
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from palprobe.errors import ScoringError, UnknownNameError
-from palprobe.metrics import METRICS, WordErrors, accuracy, invalid_rate, macro_f1, wer, word_errors, words_of
+from palprobe.metrics import METRICS
+from palprobe.metrics.answers import accuracy, balanced_accuracy, invalid_rate, macro_f1
+from palprobe.metrics.transcripts import Edits, cer, character_edits, wer, word_edits
+from palprobe.metrics.words import words_of
 from palprobe.types import Prediction
 
 
@@ -47,10 +52,21 @@ def test_invalid_rate_by_hand():
     assert invalid_rate(MIXED) == pytest.approx(1 / 5)
 
 
-def test_every_registered_metric_loads_and_stays_in_range():
-    """Names in METRICS lead to functions; a wrong name gets the nearest."""
-    for name in METRICS.parts:
-        assert 0 <= METRICS.load(name)(MIXED) <= 1
+def test_balanced_accuracy_by_hand():
+    """dog 1 of 2, cat 1 of 2, owl 1 of 1."""
+    assert balanced_accuracy(MIXED) == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
+
+
+def test_balanced_accuracy_agrees_with_scikit_learn():
+    """On unbalanced random answers it is scikit-learn's; a constant answer to four classes is 1 in 4."""
+    rng = random.Random(1)
+    pairs = [(rng.choice("aaaabbc"), rng.choice("abc")) for _ in range(200)]
+    assert balanced_accuracy(predictions_of(pairs)) == pytest.approx(balanced_accuracy_score(*zip(*pairs, strict=True)))
+    assert balanced_accuracy(predictions_of([(label, "a") for label in "aaaabbcd"])) == pytest.approx(1 / 4)
+
+
+def test_a_wrong_name_gets_the_nearest():
+    """A metric that is not registered is refused with the name that was meant."""
     with pytest.raises(UnknownNameError, match="accuracy"):
         METRICS.load("acuracy")
 
@@ -79,11 +95,11 @@ TRANSCRIPTS = predictions_of(
 def test_wer_by_hand():
     """0 + 2 + 2 + 1 errors over 3 + 4 + 1 + 1 words: a rate of the whole set, not a mean of rates."""
     assert wer(TRANSCRIPTS) == pytest.approx(5 / 9)
-    assert [word_errors(item) for item in TRANSCRIPTS] == [
-        WordErrors(0, 0, 0, 3),
-        WordErrors(1, 1, 0, 4),
-        WordErrors(0, 0, 2, 1),
-        WordErrors(0, 1, 0, 1),
+    assert [word_edits(item) for item in TRANSCRIPTS] == [
+        Edits(0, 0, 0, 3),
+        Edits(1, 1, 0, 4),
+        Edits(0, 0, 2, 1),
+        Edits(0, 1, 0, 1),
     ]
 
 
@@ -93,9 +109,9 @@ def test_wer_agrees_with_the_textbook():
     for _ in range(100):
         left, right = (" ".join(rng.choices("abc", k=rng.randrange(6))) for _ in range(2))
         (item,) = predictions_of([(left, right)])
-        found = word_errors(item)
+        found = word_edits(item)
         assert found.errors == plain_distance(left.split(), right.split())
-        assert found.words == len(left.split())
+        assert found.length == len(left.split())
 
 
 def test_words_are_read_alike_on_both_sides():
@@ -111,3 +127,21 @@ def test_a_word_error_rate_without_words_is_refused():
     """References of no words have no rate."""
     with pytest.raises(ScoringError, match="hold none"):
         wer(predictions_of([("?", "a")]))
+
+
+def test_cer_by_hand():
+    """Blanks count: "a dog" to "a fog" is 1 of 5, "no" to "oh no" is 3 of 2, what is only signs is nothing."""
+    items = predictions_of([("A dog.", "a fog"), ("no", "oh no")])
+    assert [character_edits(item) for item in items] == [Edits(1, 0, 0, 5), Edits(0, 0, 3, 2)]
+    assert cer(items) == pytest.approx(4 / 7)
+    with pytest.raises(ScoringError, match="hold none"):
+        cer(predictions_of([("?", "a")]))
+
+
+def test_error_rates_agree_with_jiwer():
+    """On texts that need no normalising, whole sets have jiwer's rates."""
+    rng = random.Random(2)
+    pairs = [(" ".join(rng.choices(["ant", "bee", "ox"], k=rng.randrange(1, 6))), "ant bee") for _ in range(50)]
+    references, answers = map(list, zip(*pairs, strict=True))
+    assert wer(predictions_of(pairs)) == pytest.approx(jiwer.wer(references, answers))
+    assert cer(predictions_of(pairs)) == pytest.approx(jiwer.cer(references, answers))

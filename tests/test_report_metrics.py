@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from test_report import shown, write_result
 
+from palprobe.errors import PalprobeError
 from palprobe.report.advice import advice_lines
 from palprobe.report.forms import write_report
 from palprobe.report.leaderboard import leaderboard
+from palprobe.report.remarks import remarks
 from palprobe.report.results import find_results
 from palprobe.report.rows import headline_metric
 from palprobe.report.tables import part_tables
@@ -80,3 +82,46 @@ def test_the_wide_csv_names_a_metric_that_is_not_accuracy(tmp_path):
     wide = pd.read_csv(tmp_path / "out" / "leaderboard_wide.csv")
     assert list(wide.columns)[-2:] == ["esc10", "librispeech:asr wer"]
     assert wide["librispeech:asr wer"].dropna().tolist() == [0.5]
+
+
+def write_captions(runs, *, left_out=None, not_computed=None, **cell):
+    """A captioning (or, with classes left out, a multi-label) result of two clips, with what it could not compute."""
+    folder = write_wer(runs, 0.5, TEXTS, **cell)
+    content = json.loads((folder / "result.json").read_text())
+    content["cell"]["task"], content["scores"][0]["metric"] = "captions", "cider_d"
+    content |= {"not_computed": not_computed or {}}
+    if left_out is not None:
+        content["classes"] = {"ranked": 3, "left_out": left_out}
+    (folder / "result.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_table_of_cider_d_says_what_its_weights_are_of(tmp_path):
+    """The headline is CIDEr-D, and beside it stands that its weights come from the items of the row."""
+    write_captions(tmp_path)
+    text = shown(find_results([tmp_path]), 200)
+    assert "cider_d [95% CI]" in text
+    assert "weighs words by the references of the very items that a row is about" in " ".join(text.split())
+
+
+def test_what_was_not_computed_is_said_once_for_a_task(tmp_path):
+    """Reasons of several results stand in one sentence, and classes that were left out in another."""
+    write_captions(tmp_path, not_computed={"meteor": "needs Java.", "map of x": "no classes"}, seed=0)
+    write_captions(tmp_path, not_computed={"meteor": "needs Java."}, left_out=["cat", "dog"], seed=1)
+    notes = leaderboard(find_results([tmp_path])).notes
+    assert "captions: not computed: meteor (needs Java), map of x (no classes)." in notes
+    assert [note for note in notes if "classes" in note and "up to 2" in note]
+
+
+def test_results_of_before_say_nothing_of_what_they_lack(tmp_path):
+    """A result without these entries is read as it is."""
+    write_wer(tmp_path, 0.5, TEXTS)
+    (result,) = find_results([tmp_path])
+    assert (dict(result.not_computed), result.classes_left_out, remarks([result])) == ({}, 0, [])
+
+
+def test_a_damaged_list_of_reasons_is_named(tmp_path):
+    """Something else than texts by name is no reason."""
+    write_captions(tmp_path, not_computed=["meteor"])
+    with pytest.raises(PalprobeError, match="not_computed"):
+        find_results([tmp_path])

@@ -184,3 +184,65 @@ def test_identity_of_a_task() -> None:
         assert changed(**change) != base
     moved = Splits(splits.train[1:], (*splits.validation, splits.train[0]), splits.test)
     assert digest(task_digest_fields(moved)) != base
+
+
+def labelled(*rows: tuple[str, Split, tuple[str, ...]]) -> TaskData:
+    """A multi-label task of clips with those names, splits and labels."""
+    return TaskData(
+        "toy",
+        tuple(replace(example(name, split=split), references=labels) for name, split, labels in rows),
+        kind="multi-label",
+    )
+
+
+def test_one_trained_label_of_several_is_enough() -> None:
+    """A clip is tested if training has any of its labels, in any place; with none of them it is refused."""
+    rows: list[tuple[str, Split, tuple[str, ...]]] = [
+        ("a", "train", ("cat", "dog")),
+        ("b", "validation", ("dog",)),
+        ("c", "test", ("frog", "dog")),
+    ]
+    assert len(split_task(labelled(*rows), None, DataSection()).test) == 1
+    with pytest.raises(DataError, match="'c' has the answer 'frog' or 'frog two', which no training example has"):
+        examples = labelled(*rows[:2], ("c", "test", ("frog", "frog two"))).examples
+        choices = (*LABELS, "frog two")
+        split_task(
+            TaskData("toy", tuple(replace(e, choices=choices) for e in examples), kind="multi-label"),
+            None,
+            DataSection(),
+        )
+
+
+def test_validation_leaves_every_label_of_several_in_training() -> None:
+    """A group that holds the last clip with a label, be it a second one, is passed over."""
+    rows: list[tuple[str, Split, tuple[str, ...]]] = [(f"t{n}", "train", ("cat",)) for n in range(9)]
+    rows += [("rare", "train", ("cat", "frog")), ("tested", "test", ("frog",))]
+    for seed in range(20):
+        section = DataSection(validation_fraction=0.49, split_seed=seed)
+        assert "rare" in {e.id for e in split_task(labelled(*rows), None, section).train}
+
+
+def test_limit_takes_labels_in_turn() -> None:
+    """Of 40 clips with cat, four of them with frog too, a limit of 8 takes those four: a rare label is not lost."""
+    rows: list[tuple[str, Split, tuple[str, ...]]] = [
+        (f"{split}{n}", split, ("cat", "frog") if n % 10 == 0 else ("cat",))
+        for split in ("train", "validation", "test")
+        for n in range(40)
+    ]
+    data = labelled(*rows)
+    splits = split_task(data, None, DataSection(limit=8))
+    for part in (splits.train, splits.validation, splits.test):
+        assert sorted(len(e.references) for e in part) == [1] * 4 + [2] * 4
+    larger = {e.id for e in split_task(data, None, DataSection(limit=20)).train}
+    assert {e.id for e in splits.train} < larger
+    turned = replace(data, examples=data.examples[::-1])
+    assert {e.id for e in split_task(turned, None, DataSection(limit=8)).train} == {e.id for e in splits.train}
+
+
+def test_the_identity_of_several_labels_names_the_set_of_choices_once() -> None:
+    """Hundreds of classes in each of many clips are a digest, which another class changes."""
+    data = labelled(("a", "train", ("cat",)), ("b", "validation", ("cat",)), ("c", "test", ("cat", "dog")))
+    splits = split_task(data, None, DataSection())
+    (found,) = {line["choices"] for lines in task_digest_fields(splits).values() for line in lines}
+    assert found == digest(list(LABELS))
+    assert json.loads(json.dumps(task_digest_fields(splits))) == task_digest_fields(splits)

@@ -7,18 +7,12 @@ import scipy.stats
 from statsmodels.stats.proportion import proportion_confint
 
 from palprobe.errors import ScoringError, UnknownNameError
-from palprobe.metrics import METRICS, macro_f1, wer
+from palprobe.metrics import METRICS
+from palprobe.metrics.answers import macro_f1
+from palprobe.metrics.transcripts import wer
 from palprobe.registry import Part
-from palprobe.stats import (
-    accuracy_interval,
-    bootstrap_statistic,
-    clustered_bootstrap,
-    macro_f1_interval,
-    mean_interval,
-    metric_interval,
-    wer_interval,
-    wilson,
-)
+from palprobe.stats import bootstrap_statistic, clustered_bootstrap, mean_interval, wilson
+from palprobe.stats.intervals import metric_interval
 from palprobe.types import Prediction
 
 
@@ -91,7 +85,7 @@ def test_macro_f1_interval_agrees_with_scikit_learn_on_each_draw():
     items += [item(900, "g0", "rare", "a"), item(901, "g1", "a", "no class")]  # a class that resamples can lack
     groups = [entry.group for entry in items]
     slow = bootstrap_statistic(lambda indices: macro_f1([items[i] for i in indices]), groups, draws=150, seed=4)
-    fast = macro_f1_interval(items, 150, seed=4)
+    fast = metric_interval("macro_f1", [items], draws=150, seed=4)
     assert [fast.value, fast.low, fast.high] == pytest.approx([slow.value, slow.low, slow.high], abs=1e-12)
 
 
@@ -115,11 +109,11 @@ def test_accuracy_uses_wilson_only_for_independent_items():
     """Own groups: Wilson. Shared groups: the clustered bootstrap, and wider for correlated items."""
     alone = [item(i, f"g{i}", "a", "a" if i % 4 else "b") for i in range(80)]
     shared = [item(i, f"g{i // 4}", "a", "a" if (i // 4) % 4 else "b") for i in range(80)]
-    assert accuracy_interval(alone).method == "wilson"
-    assert accuracy_interval(alone).low == pytest.approx(proportion_confint(60, 80, method="wilson")[0])
-    clustered = accuracy_interval(shared)
+    assert metric_interval("accuracy", [alone]).method == "wilson"
+    assert metric_interval("accuracy", [alone]).low == pytest.approx(proportion_confint(60, 80, method="wilson")[0])
+    clustered = metric_interval("accuracy", [shared])
     assert clustered.method == "clustered bootstrap"
-    assert clustered.low < accuracy_interval(alone).low
+    assert clustered.low < metric_interval("accuracy", [alone]).low
 
 
 def test_perfect_scores_are_not_certain():
@@ -144,7 +138,7 @@ def test_seeds_are_averaged_per_item():
 
 def test_a_new_metric_gets_its_interval_without_a_change_here(monkeypatch):
     """Any registered function is bootstrapped; this one, as accuracy, must agree with accuracy's interval."""
-    monkeypatch.setitem(METRICS.parts, "mine", Part("palprobe.metrics:accuracy", "mine"))
+    monkeypatch.setitem(METRICS.parts, "mine", Part("palprobe.metrics.answers:accuracy", "mine"))
     items = random_items(6)
     mine, ours = metric_interval("mine", [items], draws=300), metric_interval("accuracy", [items], draws=300)
     assert [mine.value, mine.low, mine.high] == pytest.approx([ours.value, ours.low, ours.high])
@@ -155,11 +149,11 @@ def test_a_new_metric_gets_its_interval_without_a_change_here(monkeypatch):
 def test_intervals_are_repeatable_and_do_not_depend_on_memory(monkeypatch):
     """The same seed gives the same numbers, whatever number of draws is held at once."""
     items = random_items(7)
-    first = macro_f1_interval(items)
-    assert macro_f1_interval(items) == first
-    assert macro_f1_interval(items, seed=1) != first
+    first = metric_interval("macro_f1", [items])
+    assert metric_interval("macro_f1", [items]) == first
+    assert metric_interval("macro_f1", [items], seed=1) != first
     monkeypatch.setattr("palprobe.stats.BATCH_WEIGHTS", 1000)
-    assert macro_f1_interval(items) == first
+    assert metric_interval("macro_f1", [items]) == first
 
 
 @pytest.mark.parametrize(
@@ -167,15 +161,15 @@ def test_intervals_are_repeatable_and_do_not_depend_on_memory(monkeypatch):
     [
         (lambda: wilson(0, 0), "1 or more items"),
         (lambda: wilson(3, 2), "3 of 2"),
-        (lambda: accuracy_interval([]), "no predictions"),
+        (lambda: metric_interval("accuracy", [[]]), "no predictions"),
         (lambda: clustered_bootstrap([1.0, 0.0], ["g", "g"]), "2 or more groups.*got 1 with 2 items"),
         (lambda: clustered_bootstrap([], []), "2 or more groups"),
         (lambda: clustered_bootstrap([1.0, math.nan], ["g", "h"]), "not finite"),
         (lambda: clustered_bootstrap([1.0, 0.0], ["g"]), "2 items and 1 groups"),
         (lambda: bootstrap_statistic(lambda indices: 0.0, ["g"]), "2 or more groups"),
         (lambda: mean_interval([0.5], ["g"]), "2 or more groups"),
-        (lambda: macro_f1_interval([item(1, "g", "a", "a")]), "2 or more groups"),
-        (lambda: accuracy_interval([item(1, "g", "a", "a")] * 2), "twice"),
+        (lambda: metric_interval("macro_f1", [[item(1, "g", "a", "a")]]), "2 or more groups"),
+        (lambda: metric_interval("accuracy", [[item(1, "g", "a", "a")] * 2]), "twice"),
         (lambda: metric_interval("accuracy", [random_items(1), random_items(1)[:-1]]), "different items"),
     ],
 )
@@ -202,7 +196,7 @@ def test_wer_interval_is_that_of_the_rate_of_each_draw():
     items = transcripts(0)
     groups = [entry.group for entry in items]
     slow = bootstrap_statistic(lambda indices: wer([items[i] for i in indices]), groups, draws=100, seed=3)
-    fast = wer_interval(items, 100, seed=3)
+    fast = metric_interval("wer", [items], draws=100, seed=3)
     assert [fast.value, fast.low, fast.high] == pytest.approx([slow.value, slow.low, slow.high], abs=1e-12)
     assert fast.method == "clustered bootstrap" and fast.low < fast.value < fast.high
 
@@ -213,4 +207,4 @@ def test_wer_of_several_runs_is_their_mean():
     second = [replace(entry, prediction=entry.reference) for entry in first]
     assert metric_interval("wer", [first, second], draws=100).value == pytest.approx(wer(first) / 2)
     with pytest.raises(ScoringError, match="hold none"):
-        wer_interval([item(0, "a", "!", "x"), item(1, "b", "?", "y")])
+        metric_interval("wer", [[item(0, "a", "!", "x"), item(1, "b", "?", "y")]])

@@ -49,6 +49,7 @@ HOMES = {
     "matplotlib": {"report"},
     "jinja2": {"report", "llm"},  # llm: the error of a chat template
     "jiwer": {"metrics"},
+    "sacrebleu": {"metrics"},
     "pandas": {"report"},
     "typer": {"cli"},
     "rich": {"cli", "report"},

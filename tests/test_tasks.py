@@ -86,7 +86,7 @@ def load(text: str, root: Path | None = None, **options: bool) -> TaskData:
 
 @pytest.mark.parametrize("name", sorted(TASKS.parts))
 def test_contract(name: str, root: Path) -> None:
-    """Every registered task has distinct ids, answers among choices, audio on disk, and reads the same twice."""
+    """Every task has distinct ids, answers among choices, audio, its kind in the list, and reads the same twice."""
     data = load(name, root)
     assert len({example.id for example in data.examples}) == len(data.examples) > 0
     for example in data.examples:
@@ -96,6 +96,7 @@ def test_contract(name: str, root: Path) -> None:
         assert (example.split is None) != (example.fold is None)
         assert example.prompt and example.group
     assert data.name.split(":")[0] == name
+    assert data.kind in TASKS.parts[name].summary.partition(":")[0]
     assert data.licence
     assert load(name, root) == data
 
@@ -225,6 +226,43 @@ def test_manifest_choices(folder: Path) -> None:
     assert load_text(folder, "audio,answer,fold\na.wav,a dog,1\n").examples[0].choices == ()
 
 
+def test_manifest_of_labels(folder: Path) -> None:
+    """Several labels, as JSON or between bars, one too; the choices are those of all rows; no and 1e-4 stay text."""
+    text = 'audio,labels,split\na.wav,"[""no"", ""dog, small""]",train\nb.wav,1e-4|no,test\nc.wav,7,test\n'
+    data = load_text(folder, text)
+    assert [e.references for e in data.examples] == [("no", "dog, small"), ("1e-4", "no"), ("7",)]
+    assert {e.choices for e in data.examples} == {("1e-4", "7", "dog, small", "no")}
+    assert (data.kind, data.examples[0].prompt) == ("multi-label", "Which sound can be heard?")
+    lines = '{"audio": "a.wav", "labels": ["no", 1e-4], "split": "train"}\n'
+    lines += '{"audio": "b.wav", "labels": "no", "split": "test"}'
+    assert [e.references for e in load_text(folder, lines, "jsonl").examples] == [("no", "1e-4"), ("no",)]
+
+
+def test_manifest_of_captions_and_transcripts(folder: Path) -> None:
+    """Captions and transcripts are open questions of one line each, with the prompt of their kind."""
+    data = load_text(folder, 'audio,captions,split\r\na.wav,"A dog\r\nbarks|[noise]",train\r\nb.wav,Rain,test\r\n')
+    assert [(e.references, e.choices) for e in data.examples] == [(("A dog barks", "[noise]"), ()), (("Rain",), ())]
+    assert (data.kind, data.examples[0].prompt) == ("captioning", "Describe the sound in one sentence.")
+    data = load_text(
+        folder, "audio,transcript,prompt,split\na.wav,it is | raining,Write.,train\nb.wav,no,Write.,test\n"
+    )
+    assert [(e.references, e.prompt) for e in data.examples] == [(("it is | raining",), "Write."), (("no",), "Write.")]
+    assert data.kind == "transcription"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("audio,label,fold\na.wav,dog,1\nb.wav,cat,2\n", "classification"),
+        ("audio,answer,fold\na.wav,dog,1\nb.wav,cat,2\n", "open"),
+        ("audio,answer,choices,fold\na.wav,dog,dog|cat,1\nb.wav,cat,dog|cat,2\n", "multiple-choice"),
+    ],
+)
+def test_a_manifests_columns_say_its_kind(text: str, kind: str, folder: Path) -> None:
+    """Labels are a classification, answers open questions, and with choices multiple choice."""
+    assert load_text(folder, text).kind == kind
+
+
 def test_manifest_jsonl_and_stdin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JSONL numbers keep their spelling, and stdin is read once for all stages, from the working directory."""
     text = '{"audio": "a.wav", "label": 1e3, "split": "train"}\r\n\r\n{"audio": "b.wav", "label": 7, "split": "test"}'
@@ -246,10 +284,10 @@ HEAD = "audio,label,split\na.wav,dog,train\n"  # a good first row, line 2
     [
         ("", "no rows"),
         ("path,label,split\na.wav,dog,train\n", "line 2: no audio. Filled columns: ['path', 'label', 'split']"),
-        ("audio,lable,split\na.wav,dog,train\n", "line 2: no label or answer"),
+        ("audio,lable,split\na.wav,dog,train\n", "line 2: no label, labels, answer, captions or transcript. Filled"),
         ("audio,label\na.wav,dog\n", "line 2: no split or fold"),
         (HEAD + "b.wav,cat,tset\n", "line 3: split 'tset' is none of train, validation, test. Did you mean 'test'?"),
-        (HEAD + "b.wav, ,test\n", "line 3: no label or answer"),
+        (HEAD + "b.wav, ,test\n", "line 3: no label, labels, answer, captions or transcript. Filled"),
         (HEAD + "b.wav,cat\n", "line 3: 2 cells, the header has 3"),
         (HEAD + "b.wav,dog,test\n", "every row has the label 'dog'"),
         (HEAD + 'b.wav,"cat,test\n', "line 3: no valid CSV"),
@@ -262,7 +300,18 @@ HEAD = "audio,label,split\na.wav,dog,train\n"  # a good first row, line 2
         ("audio,label,split,start\na.wav,dog,train,soon\n", "line 2: start 'soon' is no number"),
         ("audio,label,split,end\na.wav,dog,train,nan\n", "line 2: end 'nan' is no number"),
         ("audio,label,split,start,end\na.wav,dog,train,2,2\n", "line 2: end 2 is not after start 2"),
-        ("audio,transcript,split\na.wav,hello,train\n", "not supported yet by this version: transcript"),
+        ("audio,transcript,choices,split\na.wav,hello,a|b,train\n", "but transcript is answered in free text"),
+        ("audio,labels,split\na.wav,dog||cat,train\n", "labels 'dog||cat': expected a JSON list of texts, or texts"),
+        ("audio,labels,split\na.wav,dog|dog,train\n", "labels ['dog', 'dog']: each once was expected"),
+        ("audio,labels,split\na.wav,dog,train\nb.wav,dog,test\n", "every row has the labels 'dog'"),
+        ('audio,labels,split\na.wav,"[""dog"", true]",train\n', "expected a JSON list of texts"),
+        (
+            "audio,captions,split\na.wav,[],train\n",
+            "captions '[]': expected a JSON list of texts, or texts separated by |",
+        ),
+        ("audio,captions,label,split\na.wav,A dog.,dog,train\n", "both label and captions are filled"),
+        ("audio,captions,split\na.wav,A dog.,train\nb.wav,,test\n", "line 3: no label, labels, answer, captions or"),
+        ("audio,labels,choices,split\na.wav,cow,dog|cat,train\n", "labels 'cow' is not among the choices ['dog'"),
         ("audio,answer,choices,split\na.wav,dgo,dog|cat,train\n", "'dgo' is not among the choices ['dog', 'cat']. Did"),
         ("audio,answer,choices,split\na.wav,dog,dog|dog,train\n", "two or more different"),
         (b"audio,label,split\na.wav,caf\xe9,train\n", "line 2: not UTF-8"),
@@ -283,8 +332,15 @@ def test_manifest_refused(text: str | bytes, words: str, folder: Path) -> None:
         ("[" * 100_000, "line 1: no JSON"),
         ("[1]", "line 1: a JSON object was expected"),
         ('{"audio": "a.wav", "label": ["dog"], "split": "test"}', "line 1: label holds a list"),
+        ('{"audio": "a.wav", "labels": {"dog": 1}, "split": "test"}', "line 1: labels holds a dict"),
+        ('{"audio": "a.wav", "captions": [], "split": "test"}', "line 1: captions '[]': expected a JSON list"),
+        ('{"audio": "a.wav", "captions": ["A dog.", " "], "split": "test"}', "none of them empty"),
+        ('{"labels": ["dog", "cat"], "split": "test"}', "line 1: no audio. Filled columns"),
         ('{"audio": "a.wav", "label": "\\ud800", "split": "test"}', "line 1: an escape"),
-        ('{"audio": "a.wav", "label": null, "split": "test"}', "line 1: no label or answer"),
+        (
+            '{"audio": "a.wav", "label": null, "split": "test"}',
+            "line 1: no label, labels, answer, captions or transcript. Filled",
+        ),
         (json.dumps({"audio": "\0" * 9, "label": "dog", "split": "test"}), r"no audio file '\x00"),
         (json.dumps({"audio": "x" * 5000, "label": "dog", "split": "test"}), "no audio file 'xxx"),
     ],

@@ -31,6 +31,24 @@ def test_clotho(tmp_path):
     assert data.missing == ("evaluation/d.wav",)
 
 
+def test_clothos_metadata_in_latin_1_is_no_matter(tmp_path):
+    """The publisher's other tables are in ISO-8859-1; they lie there unread."""
+    folder = written("clotho", tmp_path)
+    (folder / "clotho_metadata_development.csv").write_bytes("file_name,keywords\na b.wav,caf\xe9\n".encode("latin-1"))
+    assert len(load("clotho", folder).examples) == 4
+
+
+def test_a_clip_without_its_captions_is_refused(tmp_path):
+    """A cell of a caption that is blank is no reference, in either layout."""
+    folder = written("clotho", tmp_path)
+    header = ("file_name", *(f"caption_{number}" for number in range(1, 6)))
+    table(folder / "clotho_captions_validation.csv", header, ("c.wav", "One.", "Two.", " ", "Four.", "Five."))
+    assert "line 2: no caption_3" in refusal("clotho", folder)
+    folder = written("audiocaps", tmp_path)
+    table(folder / "val.csv", ("audiocap_id", "youtube_id", "start_time", "caption"), (900003, "bbb", 0, ""))
+    assert "line 2: no caption" in refusal("audiocaps", folder)
+
+
 def test_audiocaps(tmp_path):
     """Rows of one clip are one question; both names of a clip are found; a clip that is gone is counted."""
     data = load("audiocaps", written("audiocaps", tmp_path))

@@ -12,11 +12,11 @@ from palprobe.cli import options
 from palprobe.cli.options import DataRoot, Device, Format, RecipeFile, Settings, Store
 from palprobe.errors import UnknownNameError, UsageError
 
-KINDS = ("encoders", "integrations", "tasks", "llms", "metrics", "recipes")
+LISTS = ("encoders", "integrations", "tasks", "llms", "metrics", "kinds", "recipes")
 
 
 def list_parts(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all if not given.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(LISTS)}; all if not given.")] = None,
     format_: Format = None,
 ) -> None:
     """List the parts that can be named, a line each; of encoders also sizes, licences, and which weights are here.
@@ -26,8 +26,8 @@ def list_parts(
     from palprobe.registry import near_miss
 
     form = options.chosen_format(format_)
-    if kind is not None and kind not in KINDS:
-        raise UnknownNameError(f"Nothing to list under {kind!r}.{near_miss(kind, KINDS)} Known: {', '.join(KINDS)}.")
+    if kind is not None and kind not in LISTS:
+        raise UnknownNameError(f"Nothing to list under {kind!r}.{near_miss(kind, LISTS)} Known: {', '.join(LISTS)}.")
     if kind == "encoders":
         from palprobe.cli.output import print_inventory
 
@@ -48,10 +48,14 @@ def _parts() -> dict[str, dict[str, str]]:
     from palprobe.llm.families import SERVED
     from palprobe.metrics import METRICS
     from palprobe.tasks import TASKS
+    from palprobe.tasks.kinds import KINDS
 
-    registries = dict(zip(KINDS[:5], (ENCODERS, INTEGRATIONS, TASKS, LLMS, METRICS), strict=True))
+    registries = dict(zip(LISTS[:5], (ENCODERS, INTEGRATIONS, TASKS, LLMS, METRICS), strict=True))
     found = {kind: {n: part.summary for n, part in registry.parts.items()} for kind, registry in registries.items()}
     found["llms"] |= {"FOLDER or ORG/REPO": f"a decoder-only model in safetensors: {'; '.join(SERVED.values())}"}
+    found["kinds"] = {
+        kind: f"{rules.method}: {rules.reading}; by {', '.join(rules.metrics)}" for kind, rules in KINDS.items()
+    }
     return found | {"recipes": {name: str(path) for name, path in options.shipped_recipes().items()}}
 
 

@@ -129,6 +129,8 @@ def evaluate(
     Example: palprobe eval runs/* --no-header >> board.csv
     """
     from palprobe.cli.output import end_with, print_results
+    from palprobe.cli.progress import say
+    from palprobe.report.remarks import remarks
     from palprobe.report.results import read_result
 
     form = options.chosen_format(format_)
@@ -162,6 +164,9 @@ def evaluate(
             failures.append(str(error))
     if results:
         print_results(results, form, header=header, width=options.columns(), aggregate=False)
+        if form in ("csv", "json"):  # which have no place for it
+            for line in remarks(results):
+                say(f"palprobe: {line}")
     end_with(failures, some=bool(results))
 
 

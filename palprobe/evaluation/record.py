@@ -8,14 +8,13 @@ from typing import Any
 
 from palprobe.evaluation.predictions import PREDICTIONS, written
 from palprobe.evaluation.results import RESULT, USUAL, Evaluation
-from palprobe.evaluation.scores import score_predictions, word_error_counts
+from palprobe.evaluation.scores import made_of, not_computed, score_predictions
 from palprobe.files import write_json, write_text
-from palprobe.metrics import NORMALISER
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.types import Example, Prediction, Score
 
 PARSERS = {"strict": "trim and ignore case", "contains": "trim and ignore case; one choice among the words"}
-SOMETIMES = ("rule", "word_errors", "word_normaliser")  # what `answers` says where there is something to say
+SOMETIMES = ("rule", "word_errors", "word_normaliser", "cider_d", "bleu", "chrf", "classes")  # what `answers` may say
 
 
 def answers(
@@ -29,15 +28,23 @@ def answers(
         examples: what was asked.
         metrics: names in `METRICS`.
     """
-    draws = evaluation.section.bootstrap_draws
+    absent: dict[str, str] = {}
+    scores = score_predictions(
+        predictions,
+        examples,
+        draws=evaluation.section.bootstrap_draws,
+        metrics=metrics,
+        on_absent=absent.__setitem__,
+    )
     return {
         "identity": evaluation.identity,
         "split": evaluation.split,
         "scoring": evaluation.scoring,
         "control": evaluation.control,
-        "scores": [_score(one) for one in score_predictions(predictions, examples, draws=draws, metrics=metrics)],
+        "scores": [_score(score) for score in scores],
         **_reading(evaluation.section),
-        **_transcription(metrics, predictions),
+        **made_of(predictions, scores),
+        "not_computed": not_computed(metrics) | absent,
     }
 
 
@@ -54,13 +61,6 @@ def _reading(section: ScoringSection) -> dict[str, Any]:
     if section.method == "likelihood":
         return {"normaliser": "none"} | ({} if section.rule == USUAL.rule else {"rule": section.rule})
     return {"normaliser": PARSERS[section.parse]}
-
-
-def _transcription(metrics: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """The counts behind a word error rate, and how both texts were read for them; nothing for other tasks."""
-    if "wer" not in metrics:
-        return {}
-    return {"word_errors": word_error_counts(predictions), "word_normaliser": NORMALISER}
 
 
 def _score(score: Score) -> dict[str, Any]:

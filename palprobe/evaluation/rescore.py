@@ -105,8 +105,9 @@ def _read_again(asked: Evaluation, sources: Sequence[Source], method: Method) ->
     stored = read_predictions(source.folder, take(counts, "used", int, f"{where}, counts"))
     predictions = _answered(stored, section, source.folder)
     scores = [mapping(score, f"{where}, scores") for score in take(source.result, "scores", list, where)]
-    names = dict.fromkeys(take(score, "metric", str, f"{where}, scores") for score in scores)
-    metrics = [name for name in names if name in METRICS.parts]
+    absent = mapping(source.result.get("not_computed", {}), f"{where}, not_computed")  # "map", or "map of PART"
+    names = [*(take(score, "metric", str, f"{where}, scores") for score in scores), *(n.split()[0] for n in absent)]
+    metrics = [name for name in dict.fromkeys(names) if name in METRICS.parts]
     kept = {key: value for key, value in source.result.items() if key not in SOMETIMES}
     questions = [question_of(prediction) for prediction in predictions]
     write(evaluation.folder, predictions, kept | answers(evaluation, predictions, questions, metrics))

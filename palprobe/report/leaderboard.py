@@ -11,12 +11,13 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
-from palprobe.evaluation.scores import NO_INTERVAL
 from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
+from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import ALL, Row, headline_metric, row_of, row_order
-from palprobe.stats import DRAWS, metric_interval
+from palprobe.stats import DRAWS, NO_INTERVAL
+from palprobe.stats.intervals import metric_interval
 from palprobe.types import Interval, Prediction, Score
 
 SHOWN, LONGEST = 3, 80  # differing settings in a message, and characters of one
@@ -35,7 +36,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All rows, the one to show for each cell, and sentences about what could not be aggregated."""
+    """All rows, the one to show for each cell, and sentences about what could not be computed or aggregated."""
 
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
@@ -77,7 +78,7 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     return Leaderboard(
         tuple(sorted(rows, key=row_order)),
         tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
-        tuple(dict.fromkeys(notes)),
+        tuple(dict.fromkeys([*notes, *remarks(results)])),
     )
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from palprobe.errors import UnfinishedError
-from palprobe.evaluation.fields import NUMBER, mapping, take
+from palprobe.evaluation.fields import NUMBER, mapping, take, texts
 from palprobe.evaluation.predictions import PREDICTIONS, read_predictions
 from palprobe.evaluation.results import RESULT
-from palprobe.evaluation.scores import NO_INTERVAL
 from palprobe.files import read_json
+from palprobe.stats import NO_INTERVAL
 from palprobe.types import Counts, Interval, Prediction, Score
 
 RECIPE = "recipe.yaml"
@@ -69,6 +69,8 @@ class EvalResult:
     counts: Counts
     cost: Cost
     layer_weights: Mapping[str, tuple[float, ...]]  # of each encoder with a learned mix of layers
+    not_computed: Mapping[str, str]  # metric → why it has no score here
+    classes_left_out: int  # of a ranking: that no clip has, or every clip
     scores: tuple[Score, ...]
 
     @cached_property
@@ -111,6 +113,8 @@ def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
         cost=_record(Cost, content, "cost", path),
         machine=take({"machine": ""} | content["cost"], "machine", str, f"{path}, cost"),
         layer_weights=_weights(content, cell.encoder, str(path)),
+        not_computed=_reasons(content, str(path)),
+        classes_left_out=_left_out(content, str(path)),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
         versions=take(content, "versions", dict, str(path)),
         commit=take(content, "commit", (str, type(None)), str(path)),
@@ -181,6 +185,17 @@ def _weights(content: Mapping[str, Any], encoder: str, where: str) -> dict[str, 
         for name in by_name
         for weights in [take(by_name, name, list, where)]
     }
+
+
+def _reasons(content: Mapping[str, Any], where: str) -> dict[str, str]:
+    found = mapping(content.get("not_computed", {}), f"{where}: not_computed")  # results of before do not say
+    return {name: take(found, name, str, where) for name in found}
+
+
+def _left_out(content: Mapping[str, Any], where: str) -> int:
+    """Only results of several labels at once have classes."""
+    found = mapping(content.get("classes", {"left_out": []}), f"{where}: classes")
+    return len(texts(take(found, "left_out", list, where), f"{where}: left_out"))
 
 
 def _score(value: Any, where: str) -> Score:

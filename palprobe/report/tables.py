@@ -8,7 +8,7 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
-from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.metrics import LOWER_IS_BETTER, NOTES
 from palprobe.report.leaderboard import Leaderboard, Summary, headlines
 from palprobe.report.rows import Row
 from palprobe.report.text import (
@@ -60,7 +60,8 @@ def score_tables(board: Leaderboard) -> list[Table]:
             for row, item in zip(rows, items, strict=True)
         )
         lower = " Lower is better." if rows[0].metric in LOWER_IS_BETTER else ""
-        caption = f"{_seeds_caption(summaries)} {_rates_caption(rows)}{lower}"
+        note = f" {NOTES[rows[0].metric]}" if rows[0].metric in NOTES else ""
+        caption = f"{_seeds_caption(summaries)} {_rates_caption(rows)}{lower}{note}"
         tables.append(Table(title, _name_heads(varying), heads, cells, caption))
     return tables
 
@@ -104,7 +105,7 @@ def settings_line(board: Leaderboard) -> str:
 
 
 def headline(board: Leaderboard) -> list[Summary]:
-    """The whole-task rows to show: accuracy, or where a task has none, the first metric that it has."""
+    """The whole-task rows to show, in the first metric that a task has, in the order of METRICS."""
     return [summary for summary in headlines(board.summaries) if summary.row.part is None]
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from palprobe.errors import ScoringError
-from palprobe.metrics import METRICS, answered_class, word_errors
 from palprobe.types import Interval, Prediction
 
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 DRAWS = 2000
+NO_INTERVAL = "none"  # method of a score that no interval was computed for
 BATCH_WEIGHTS = 1 << 22  # draws x groups held at once: 32 MiB of float64
 
 Floats = npt.NDArray[np.float64]
@@ -73,9 +73,9 @@ def clustered_bootstrap(
         raise ScoringError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not finite.")
     codes, num_groups = group_codes(groups, scores.size)
     sums = np.stack([np.bincount(codes, scores), np.bincount(codes).astype(np.float64)], axis=1)  # (G, 2)
-    resampled = _resampled_sums(sums, draws, seed)  # (draws, 2)
+    resampled = resampled_sums(sums, draws, seed)  # (draws, 2)
     method = "bootstrap" if num_groups == scores.size else "clustered bootstrap"
-    return _percentile(float(scores.mean()), resampled[:, 0] / resampled[:, 1], method)
+    return percentile(float(scores.mean()), resampled[:, 0] / resampled[:, 1], method)
 
 
 def bootstrap_statistic(
@@ -98,7 +98,7 @@ def bootstrap_statistic(
     drawn = (rng.integers(num_groups, size=num_groups) for _ in range(draws))
     statistics = np.array([statistic(np.concatenate([members[group] for group in chosen])) for chosen in drawn])
     method = "bootstrap" if num_groups == len(groups) else "clustered bootstrap"
-    return _percentile(statistic(np.arange(len(groups))), statistics, method)
+    return percentile(statistic(np.arange(len(groups))), statistics, method)
 
 
 def mean_interval(
@@ -116,58 +116,8 @@ def mean_interval(
     if num_groups == scores.size and np.isin(scores, (0.0, 1.0)).all():
         return wilson(float(scores.sum()), scores.size)
     if num_groups > 1 and np.ptp(scores) == 0:
-        return _wilson_over_groups(float(scores[0]), num_groups)
+        return wilson_over_groups(float(scores[0]), num_groups)
     return clustered_bootstrap(scores, groups, draws=draws, seed=seed)
-
-
-def accuracy_interval(predictions: Sequence[Prediction], draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Accuracy with Wilson's interval, or the clustered bootstrap's where items share groups."""
-    return metric_interval("accuracy", [predictions], draws=draws, seed=seed)
-
-
-def macro_f1_interval(predictions: Sequence[Prediction], draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Macro F1 with a bootstrap interval, clustered where items share groups."""
-    return metric_interval("macro_f1", [predictions], draws=draws, seed=seed)
-
-
-def wer_interval(predictions: Sequence[Prediction], draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Word error rate of the whole set with a bootstrap interval, clustered where items share groups."""
-    return metric_interval("wer", [predictions], draws=draws, seed=seed)
-
-
-def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Any registered metric with its interval, averaged over runs on the same items.
-
-    The interval is about new items for these runs (seeds), not about new seeds.
-
-    Args:
-        metric: a name in `METRICS`.
-        runs: the predictions of each run, the same items in the same order.
-        draws: resamples.
-        seed: of this call's own generator.
-
-    Raises:
-        ScoringError: no items, runs over different items, or too few groups.
-    """
-    METRICS.check(metric)
-    groups = shared_groups(metric, runs)
-    if metric == "accuracy":
-        correct = [[prediction.correct for prediction in run] for run in runs]
-        return mean_interval(np.mean(correct, axis=0), groups, draws=draws, seed=seed)
-    if metric == "invalid_rate":
-        invalid = [[not prediction.valid for prediction in run] for run in runs]
-        return mean_interval(np.mean(invalid, axis=0), groups, draws=draws, seed=seed)
-    if metric == "macro_f1":
-        return _macro_f1_interval(runs, groups, draws=draws, seed=seed)
-    if metric == "wer":
-        return _wer_interval(runs, groups, draws=draws, seed=seed)
-    function = METRICS.load(metric)
-    return bootstrap_statistic(
-        lambda indices: float(np.mean([function([run[index] for index in indices]) for run in runs])),
-        groups,
-        draws=draws,
-        seed=seed,
-    )
 
 
 def shared_groups(metric: str, runs: Runs) -> list[str]:
@@ -183,53 +133,10 @@ def shared_groups(metric: str, runs: Runs) -> list[str]:
     return [group for _, group in items]
 
 
-def _macro_f1_interval(runs: Runs, groups: Sequence[str], *, draws: int, seed: int) -> Interval:
-    codes, num_groups = group_codes(groups, len(runs[0]))
-    classes = {label: number for number, label in enumerate(sorted({item.reference for item in runs[0]}))}
-    point, resampled = 0.0, np.zeros(draws)
-    for run in runs:
-        counts = np.zeros((num_groups, 3, len(classes)))  # (G, hits | references | answers, K)
-        for group, item in zip(codes, run, strict=True):
-            answer = classes.get(answered_class(item))
-            counts[group, 1, classes[item.reference]] += 1
-            if answer is not None:
-                counts[group, 2, answer] += 1
-                counts[group, 0, answer] += item.correct
-        sums = _resampled_sums(counts.reshape(num_groups, -1), draws, seed)  # the same draws for every run
-        point += float(_f1(counts.sum(axis=0))) / len(runs)
-        resampled += _f1(sums.reshape(draws, 3, -1)) / len(runs)
-    if np.ptp(resampled) == 0:
-        return _wilson_over_groups(point, num_groups)
-    method = "bootstrap" if num_groups == len(groups) else "clustered bootstrap"
-    return _percentile(point, resampled, method)
-
-
-def _wer_interval(runs: Runs, groups: Sequence[str], *, draws: int, seed: int) -> Interval:
-    """A ratio of sums in every draw: long utterances count for more, in the interval as in the rate itself."""
-    codes, num_groups = group_codes(groups, len(runs[0]))
-    counts = [[word_errors(item) for item in run] for run in runs]
-    errors = np.mean([[found.errors for found in run] for run in counts], axis=0)  # (E,)
-    words = np.array([found.words for found in counts[0]], dtype=np.float64)  # alike in all runs
-    if not words.any():
-        raise ScoringError("A word error rate needs words, and the references here hold none.")
-    sums: Floats = np.stack([np.bincount(codes, errors), np.bincount(codes, words)], axis=1)  # (G, 2)
-    resampled = _resampled_sums(sums, draws, seed)  # (draws, 2)
-    method = "bootstrap" if num_groups == len(groups) else "clustered bootstrap"
-    return _percentile(float(errors.sum() / words.sum()), resampled[:, 0] / np.maximum(resampled[:, 1], 1), method)
-
-
-def _wilson_over_groups(value: float, num_groups: int) -> Interval:
+def wilson_over_groups(value: float, num_groups: int) -> Interval:
     """For items that all score the same: as wide as if each group were one item."""
     interval = wilson(value * num_groups, num_groups)
     return Interval(value, interval.low, interval.high, "wilson over groups")
-
-
-def _f1(counts: Floats) -> Floats:
-    """(..., 3, K) hits, references and answers → (...) F1 averaged over the classes among the references."""
-    hits, references, answers = np.moveaxis(counts, -2, 0)
-    f1 = 2 * hits / np.maximum(references + answers, 1)  # (..., K)
-    result: Floats = f1.sum(axis=-1, where=references > 0) / (references > 0).sum(axis=-1)
-    return result
 
 
 def group_codes(groups: Sequence[str], num_items: int) -> tuple[Indices, int]:
@@ -244,25 +151,25 @@ def group_codes(groups: Sequence[str], num_items: int) -> tuple[Indices, int]:
     return codes, names.size
 
 
-def _resampled_sums(sums: Floats, draws: int, seed: int) -> Floats:
+def resampled_sums(sums: Floats, draws: int, seed: int) -> Floats:
     """(G, C) totals of each group → (draws, C) totals of as many groups drawn with replacement."""
     num_groups = len(sums)
     rng = np.random.default_rng(seed)
-    return np.concatenate([_weights(num_groups, size, rng) @ sums for size in _batches(draws, num_groups)])
+    return np.concatenate([draw_weights(num_groups, size, rng) @ sums for size in draw_batches(draws, num_groups)])
 
 
-def _weights(num_groups: int, draws: int, rng: np.random.Generator) -> Floats:
+def draw_weights(num_groups: int, draws: int, rng: np.random.Generator) -> Floats:
     """(draws, G): how often each group is in each draw."""
     chosen = rng.integers(num_groups, size=(draws, num_groups)) + num_groups * np.arange(draws)[:, None]
     return np.bincount(chosen.ravel(), minlength=draws * num_groups).reshape(draws, num_groups).astype(np.float64)
 
 
-def _batches(draws: int, num_groups: int) -> Iterator[int]:
+def draw_batches(draws: int, num_groups: int) -> Iterator[int]:
     size = max(1, BATCH_WEIGHTS // num_groups)
     for start in range(0, draws, size):
         yield min(size, draws - start)
 
 
-def _percentile(value: float, resampled: Floats, method: str) -> Interval:
+def percentile(value: float, resampled: Floats, method: str) -> Interval:
     low, high = np.quantile(resampled, TAILS)
     return Interval(value, float(low), float(high), method)

@@ -18,73 +18,105 @@ TASKS = Registry(
     "task",
     {
         "air-bench": Part(
-            "palprobe.tasks.air_bench:load_air_bench", f"19 tasks in single-choice questions, test only; {DOCUMENTED}"
+            "palprobe.tasks.air_bench:load_air_bench",
+            f"multiple-choice: 19 tasks in single-choice questions, test only; {DOCUMENTED}",
         ),
-        "audiocaps": Part("palprobe.tasks.audiocaps:load_audiocaps", f"captions of YouTube sounds; {VERIFIED}"),
+        "audiocaps": Part("palprobe.tasks.audiocaps:load_audiocaps", f"captioning: YouTube sounds; {VERIFIED}"),
+        "audioset": Part(
+            "palprobe.tasks.audioset:load_audioset",
+            f"multi-label: 527 sounds on YouTube; variants balanced (default) and unbalanced; {DOCUMENTED}",
+        ),
         "captions": Part(
-            "palprobe.tasks.captions:load_captions", f"captions of a small set of sounds and music, 5 folds; {VERIFIED}"
+            "palprobe.tasks.captions:load_captions",
+            f"captioning: a small set of sounds and music, 5 folds; {VERIFIED}",
         ),
-        "clotho": Part("palprobe.tasks.clotho:load_clotho", f"five captions a sound; {DOCUMENTED}"),
+        "clotho": Part("palprobe.tasks.clotho:load_clotho", f"captioning: five captions a sound; {DOCUMENTED}"),
         "clothoaqa": Part(
             "palprobe.tasks.clothoaqa:load_clothoaqa",
-            f"questions about sounds; variants yes-no (default) and word (open); {DOCUMENTED}",
+            f"multiple-choice or open: questions about sounds; variants yes-no (default) and word (open); {DOCUMENTED}",
         ),
         "crema-d": Part(
-            "palprobe.tasks.crema_d:load_crema_d", f"6 acted emotions, a split by actor of ours; {DOCUMENTED}"
+            "palprobe.tasks.crema_d:load_crema_d",
+            f"classification: 6 acted emotions, a split by actor of ours; {DOCUMENTED}",
         ),
-        "diagnostics": Part("palprobe.tasks.diagnostics:load_diagnostics", "nine questions about synthesised sounds"),
+        "diagnostics": Part(
+            "palprobe.tasks.diagnostics:load_diagnostics", "classification: nine questions about synthesised sounds"
+        ),
         "esc10": Part(
-            "palprobe.tasks.esc50:load_esc10", f"10 environmental sounds, 5 folds (a part of ESC-50); {VERIFIED}"
+            "palprobe.tasks.esc50:load_esc10",
+            f"classification: 10 environmental sounds, 5 folds (a part of ESC-50); {VERIFIED}",
         ),
         "esc50": Part(
-            "palprobe.tasks.esc50:load_esc50", f"50 environmental sounds, 5 folds; {VERIFIED} on the rows of ESC-10"
+            "palprobe.tasks.esc50:load_esc50",
+            f"classification: 50 environmental sounds, 5 folds; {VERIFIED} on the rows of ESC-10",
         ),
         "fluent-speech-commands": Part(
-            "palprobe.tasks.fluent_speech_commands:load_fluent_speech_commands", f"31 spoken intents; {DOCUMENTED}"
+            "palprobe.tasks.fluent_speech_commands:load_fluent_speech_commands",
+            f"classification: 31 spoken intents; {DOCUMENTED}",
         ),
-        "fma-small": Part("palprobe.tasks.fma_small:load_fma_small", f"8 genres of music; {DOCUMENTED}"),
+        "fma-small": Part(
+            "palprobe.tasks.fma_small:load_fma_small", f"classification: 8 genres of music; {DOCUMENTED}"
+        ),
+        "fsd50k": Part("palprobe.tasks.fsd50k:load_fsd50k", f"multi-label: 200 sounds, several at once; {DOCUMENTED}"),
         "fsdd": Part(
-            "palprobe.tasks.fsdd:load_fsdd", f"spoken digits; variants digit (default) and speaker; {VERIFIED}"
+            "palprobe.tasks.fsdd:load_fsdd",
+            f"classification: spoken digits; variants digit (default) and speaker; {VERIFIED}",
         ),
         "gtzan": Part(
-            "palprobe.tasks.gtzan:load_gtzan", f"10 genres of music, fault-filtered lists wanted; {DOCUMENTED}"
+            "palprobe.tasks.gtzan:load_gtzan",
+            f"classification: 10 genres of music, fault-filtered lists wanted; {DOCUMENTED}",
         ),
         "librispeech": Part(
             "palprobe.tasks.librispeech:load_librispeech",
-            f"read English; variants sex (default) and asr, scored by WER; {VERIFIED}",
+            f"classification or transcription: read English; variants sex (default) and asr, scored by WER; {VERIFIED}",
         ),
-        "mmar": Part("palprobe.tasks.mmar:load_mmar", f"multiple choice that takes reasoning, test only; {DOCUMENTED}"),
+        "mmar": Part(
+            "palprobe.tasks.mmar:load_mmar",
+            f"multiple-choice: questions that take reasoning, test only; {DOCUMENTED}",
+        ),
         "mmau": Part(
-            "palprobe.tasks.mmau:load_mmau", f"multiple choice on sound, music and speech, test only; {VERIFIED}"
+            "palprobe.tasks.mmau:load_mmau",
+            f"multiple-choice: questions on sound, music and speech, test only; {VERIFIED}",
         ),
         "muchomusic": Part(
-            "palprobe.tasks.muchomusic:load_muchomusic", f"multiple choice on music, test only; {DOCUMENTED}"
+            "palprobe.tasks.muchomusic:load_muchomusic",
+            f"multiple-choice: questions on music, test only; {DOCUMENTED}",
         ),
-        "musiccaps": Part("palprobe.tasks.musiccaps:load_musiccaps", f"descriptions of YouTube music; {DOCUMENTED}"),
+        "musiccaps": Part(
+            "palprobe.tasks.musiccaps:load_musiccaps", f"captioning: descriptions of YouTube music; {DOCUMENTED}"
+        ),
         "notes": Part(
             "palprobe.tasks.notes:load_notes",
-            f"a small set of notes and hits; variants instrument (default) and pitch; {VERIFIED}",
+            f"classification: a small set of notes and hits; variants instrument (default) and pitch; {VERIFIED}",
         ),
         "nsynth": Part(
             "palprobe.tasks.nsynth:load_nsynth",
-            f"instrument notes; variants family (default), source and pitch; {DOCUMENTED}",
+            f"classification: instrument notes; variants family (default), source and pitch; {DOCUMENTED}",
         ),
-        "qa": Part("palprobe.tasks.qa:load_qa", f"multiple choice on small sets of recordings, 5 folds; {VERIFIED}"),
+        "qa": Part(
+            "palprobe.tasks.qa:load_qa",
+            f"multiple-choice: questions on small sets of recordings, 5 folds; {VERIFIED}",
+        ),
         "ravdess": Part(
-            "palprobe.tasks.ravdess:load_ravdess", f"8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}"
+            "palprobe.tasks.ravdess:load_ravdess",
+            f"classification: 8 acted emotions, 6 folds by actor of ours; {DOCUMENTED}",
         ),
         "song-describer": Part(
             "palprobe.tasks.song_describer:load_song_describer",
-            f"captions of songs, test only; variant valid; {DOCUMENTED}",
+            f"captioning: songs, test only; variant valid; {DOCUMENTED}",
         ),
         "speech-commands": Part(
-            "palprobe.tasks.speech_commands:load_speech_commands", f"35 spoken words; {DOCUMENTED}"
+            "palprobe.tasks.speech_commands:load_speech_commands", f"classification: 35 spoken words; {DOCUMENTED}"
         ),
         "urbansound8k": Part(
-            "palprobe.tasks.urbansound8k:load_urbansound8k", f"10 urban sounds, 10 folds; {DOCUMENTED}"
+            "palprobe.tasks.urbansound8k:load_urbansound8k", f"classification: 10 urban sounds, 10 folds; {DOCUMENTED}"
         ),
-        "vggsound": Part("palprobe.tasks.vggsound:load_vggsound", f"309 sounds on YouTube; {DOCUMENTED}"),
-        "vocalsound": Part("palprobe.tasks.vocalsound:load_vocalsound", f"6 vocal sounds; {DOCUMENTED}"),
+        "vggsound": Part(
+            "palprobe.tasks.vggsound:load_vggsound", f"classification: 309 sounds on YouTube; {DOCUMENTED}"
+        ),
+        "vocalsound": Part(
+            "palprobe.tasks.vocalsound:load_vocalsound", f"classification: 6 vocal sounds; {DOCUMENTED}"
+        ),
     },
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher

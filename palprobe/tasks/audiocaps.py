@@ -20,7 +20,7 @@ CITATION = "C. D. Kim et al., AudioCaps: Generating Captions for Audios in The W
 def load_audiocaps(folder: Path, variant: str | None) -> TaskData:
     """All clips, of which many cannot be downloaded any more: those count as missing, so look at how many are left.
 
-    Rows of one clip (five in validation and test) are one question with as many references; the first is trained on.
+    Rows of one clip (five in validation and test) are one question with as many references, all trained on.
     The group is the video.
 
     Args:

@@ -20,7 +20,7 @@ CITATION = "K. Drossos, S. Lipping, T. Virtanen, Clotho: an Audio Captioning Dat
 
 
 def load_clotho(folder: Path, variant: str | None) -> TaskData:
-    """All clips; the five captions are the references, of which the first is trained on.
+    """All clips; the five captions are the references, and all are trained on.
 
     The group is the clip: its publisher keeps the splits apart, and names clips after titles, which two may share.
 

@@ -51,9 +51,13 @@ def read_lines(path: Path, expected: str) -> list[str]:
     return [line.strip() for line in read_text(path, expected).split("\n") if line.strip()]
 
 
-def read_cells(path: Path, expected: str) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV, a header like any other, each with the line where it begins; see `read_text`."""
-    reader = csv.reader(io.StringIO(read_text(path, expected), newline=""), strict=True)
+def read_cells(path: Path, expected: str, *, spaced: bool = False) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV, a header like any other, each with the line where it begins; see `read_text`.
+
+    `spaced`: a blank follows each comma between cells.
+    """
+    text = io.StringIO(read_text(path, expected), newline="")
+    reader = csv.reader(text, strict=True, skipinitialspace=spaced)
     rows, line = [], 1
     try:
         for cells in reader:

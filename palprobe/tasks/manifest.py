@@ -1,9 +1,10 @@
 """Manifests: a person's own task as CSV, JSONL, or JSONL on stdin, one question a line.
 
-Columns: `audio` and one of `label` (classification) and `answer` (with `choices`: multiple choice; without: open);
-`split` or `fold`; at will `id, start, end, choices, prompt, group`. Others are kept as `meta`. All values are text as
-written, so that the labels no, on and 1e3 stay what they are. Text from a manifest is shown as repr: it may hold
-anything.
+Columns: `audio` and one of `label` (classification), `labels` (several at once), `answer` (with `choices`: multiple
+choice; without: open), `captions` and `transcript`; `split` or `fold`; at will `id, start, end, choices, prompt,
+group`. Lists (`labels`, `captions`, `choices`) are JSON or stand between bars. Other columns are kept as `meta`. All
+values are text as written, so that the labels no, on and 1e3 stay what they are. Text from a manifest is shown as repr:
+it may hold anything.
 """
 
 from __future__ import annotations
@@ -14,19 +15,30 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 from palprobe.errors import DataError
 from palprobe.registry import near_miss
-from palprobe.tasks.layout import is_file, parse_json
-from palprobe.types import SPLITS, Example, Split, TaskData
+from palprobe.tasks.kinds import KINDS
+from palprobe.tasks.layout import is_file, one_line, parse_json
+from palprobe.types import SPLITS, Example, Split, TaskData, TaskKind
 
-PROMPTS = {"label": "Which sound is this?", "answer": "What is the answer?"}
-COLUMNS = ("id", "audio", "start", "end", "split", "fold", "label", "answer", "choices", "prompt", "group")
-NOT_YET = ("labels", "captions", "transcript")
+REFERENCES: Mapping[str, TaskKind] = MappingProxyType(  # column of the right answers → kind of task
+    {
+        "label": "classification",
+        "labels": "multi-label",
+        "answer": "open",
+        "captions": "captioning",
+        "transcript": "transcription",
+    }
+)
+COLUMNS = ("id", "audio", "start", "end", "split", "fold", *REFERENCES, "choices", "prompt", "group")
+LISTS = ("labels", "captions", "choices")
+CLOSED = ("label", "labels")  # to be answered with any label of the manifest
 STDIN = "-"
 
 
@@ -54,7 +66,7 @@ def load_manifest(source: str, *, allow_missing: bool = False) -> TaskData:
     """
     rows = _read(source)
     if not rows:
-        raise DataError(f"{source}: no rows. Expected the columns audio, label or answer, split or fold.")
+        raise DataError(f"{source}: no rows. Expected the columns audio, {_or(REFERENCES)}, split or fold.")
     base = Path.cwd() if source == STDIN else Path(source).parent
     examples = [_example(row, f"row-{number:06d}", base) for number, row in enumerate(rows, start=1)]
     _check_alike(rows)
@@ -66,11 +78,13 @@ def load_manifest(source: str, *, allow_missing: bool = False) -> TaskData:
             f"no audio file {missing[0].cells['audio']!r}; {len(missing)} of {len(rows)} are not there. "
             "Mend the paths (they start at the manifest's folder), or give --allow-missing."
         )
-    if "label" in rows[0].cells and "choices" not in rows[0].cells:
-        examples = _with_choices(source, examples)
+    column = _one_of(rows[0], *REFERENCES)
+    if column in CLOSED and "choices" not in rows[0].cells:
+        examples = _with_choices(source, column, examples)
     present = tuple(example for example, found in zip(examples, there, strict=True) if found)
     name = "stdin" if source == STDIN else Path(source).name
-    return TaskData(name, present, tuple(row.cells["audio"] for row in missing))
+    absent = tuple(row.cells["audio"] for row in missing)
+    return TaskData(name, present, absent, kind=_kind(rows[0], column))
 
 
 def _read(source: str) -> list[Row]:
@@ -130,7 +144,7 @@ def _json_rows(source: str, text: str) -> Iterator[Row]:
         cells = {}
         for name, value in values.items():
             nested = isinstance(value, (list, dict))
-            if nested and name in COLUMNS and name != "choices":
+            if nested and name in COLUMNS and not (name in LISTS and isinstance(value, list)):
                 row.fail(f"{name} holds a {type(value).__name__}; one value was expected.")
             cells[name] = json.dumps(value, ensure_ascii=False) if nested or isinstance(value, bool) else value
         if any(0xD800 <= ord(letter) <= 0xDFFF for letter in "".join(map(str, cells.values()))):
@@ -139,14 +153,11 @@ def _json_rows(source: str, text: str) -> Iterator[Row]:
 
 
 def _example(row: Row, default_id: str, base: Path) -> Example:
-    refused = [name for name in NOT_YET if name in row.cells]
-    if refused:
-        row.fail(f"not supported yet by this version: {', '.join(refused)}; use label or answer.")
-    kind = _one_of(row, "label", "answer")
-    choices = _choices(row)
-    answer = row.cells[kind].strip()
-    if choices and answer not in choices:
-        row.fail(f"{kind} {answer!r} is not among the choices {list(choices)}.{near_miss(answer, choices)}")
+    column = _one_of(row, *REFERENCES)
+    choices, references = _choices(row, column), _references(row, column)
+    for answer in references:
+        if choices and answer not in choices:
+            row.fail(f"{column} {answer!r} is not among the choices {list(choices)}.{near_miss(answer, choices)}")
     audio = _needed(row, "audio")
     start, end = _seconds(row, "start"), _seconds(row, "end")
     if end is not None and end <= (start or 0.0):
@@ -156,8 +167,8 @@ def _example(row: Row, default_id: str, base: Path) -> Example:
         id=row.cells.get("id", default_id).strip(),
         group=row.cells.get("group", audio).strip(),
         audio=base / audio,
-        prompt=row.cells.get("prompt", PROMPTS[kind]).strip(),
-        references=(answer,),
+        prompt=row.cells.get("prompt", KINDS[_kind(row, column)].prompt).strip(),
+        references=references,
         choices=choices,
         start_seconds=start or 0.0,
         end_seconds=end,
@@ -173,30 +184,62 @@ def _needed(row: Row, column: str) -> str:
     return row.cells[column]
 
 
-def _one_of(row: Row, left: str, right: str) -> str:
-    """Which of two columns is filled."""
-    given = [name for name in (left, right) if name in row.cells]
-    if len(given) == 2:
-        row.fail(f"both {left} and {right} are filled; give one.")
+def _one_of(row: Row, *columns: str) -> str:
+    """Which of several columns is filled."""
+    given = [name for name in columns if name in row.cells]
+    if len(given) > 1:
+        row.fail(f"both {given[0]} and {given[1]} are filled; give one.")
     if not given:
-        row.fail(f"no {left} or {right}. Filled columns: {list(row.cells)}.{near_miss(left, row.cells)}")
+        row.fail(f"no {_or(columns)}. Filled columns: {list(row.cells)}.{near_miss(columns[0], row.cells)}")
     return given[0]
 
 
-def _choices(row: Row) -> tuple[str, ...]:
+def _or(names: Iterable[str]) -> str:
+    """a, b or c"""
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
+
+
+def _kind(row: Row, column: str) -> TaskKind:
+    return "multiple-choice" if column == "answer" and "choices" in row.cells else REFERENCES[column]
+
+
+def _choices(row: Row, column: str) -> tuple[str, ...]:
     if "choices" not in row.cells:
         return ()
-    text = row.cells["choices"]
-    try:
-        parsed = parse_json(text)
-    except (json.JSONDecodeError, RecursionError):
-        parsed = text.split("|")
-    if not isinstance(parsed, list) or not all(isinstance(choice, str) and choice.strip() for choice in parsed):
-        row.fail(f"choices {text!r}: expected a JSON list of texts, or texts separated by |.")
-    choices = tuple(choice.strip() for choice in parsed)
+    if column not in (*CLOSED, "answer"):
+        row.fail(f"choices are filled, but {column} is answered in free text; leave choices empty.")
+    choices = _texts(row, "choices")
     if len(choices) < 2 or len(set(choices)) < len(choices):
         row.fail(f"choices {list(choices)}: two or more different ones were expected.")
     return choices
+
+
+def _references(row: Row, column: str) -> tuple[str, ...]:
+    """The right answers; what is generated is one line."""
+    if column == "transcript":
+        return (one_line(row.cells[column]),)
+    if column not in LISTS:
+        return (row.cells[column].strip(),)
+    texts = _texts(row, column)
+    if column == "captions":
+        return tuple(one_line(text) for text in texts)
+    if len(set(texts)) < len(texts):
+        row.fail(f"labels {list(texts)}: each once was expected.")
+    return texts
+
+
+def _texts(row: Row, column: str) -> tuple[str, ...]:
+    """A list in one cell: JSON, or texts between bars, of which there may be one."""
+    text = row.cells[column]
+    try:
+        parsed = parse_json(text)
+    except (json.JSONDecodeError, RecursionError):
+        parsed = None
+    found = parsed if isinstance(parsed, list) else text.split("|")
+    if not found or not all(isinstance(each, str) and each.strip() for each in found):
+        row.fail(f"{column} {text!r}: expected a JSON list of texts, or texts separated by |, none of them empty.")
+    return tuple(each.strip() for each in found)
 
 
 def _seconds(row: Row, column: str) -> float | None:
@@ -229,7 +272,7 @@ def _check_alike(rows: Sequence[Row]) -> None:
     """One manifest is one kind of task."""
     first = rows[0]
     for row in rows:
-        for column in ("label", "answer", "choices", "split", "fold"):
+        for column in (*REFERENCES, "choices", "split", "fold"):
             if (column in row.cells) != (column in first.cells):
                 filled, empty = (row, first) if column in row.cells else (first, row)
                 row.fail(f"{column} is filled in line {filled.line} but not in line {empty.line}; all rows or none.")
@@ -242,9 +285,9 @@ def _check_ids(rows: Sequence[Row], examples: Sequence[Example]) -> None:
             row.fail(f"id {example.id!r} already stands in line {lines[example.id]}.")
 
 
-def _with_choices(source: str, examples: Sequence[Example]) -> list[Example]:
-    """A classification may be answered with any of the manifest's labels, those of absent files too."""
-    labels = tuple(sorted({example.references[0] for example in examples}))
+def _with_choices(source: str, column: str, examples: Sequence[Example]) -> list[Example]:
+    """A clip may be answered with any of the manifest's labels, those of absent files too."""
+    labels = tuple(sorted({label for example in examples for label in example.references}))
     if len(labels) < 2:
-        raise DataError(f"{source}: every row has the label {labels[0]!r}; two or more different ones are needed.")
+        raise DataError(f"{source}: every row has the {column} {labels[0]!r}; two or more different ones are needed.")
     return [replace(example, choices=labels) for example in examples]

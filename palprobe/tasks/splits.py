@@ -10,7 +10,7 @@ from typing import Any
 from palprobe.errors import DataError, UsageError
 from palprobe.files import digest
 from palprobe.recipe import DataSection
-from palprobe.types import SPLITS, Example, TaskData
+from palprobe.types import SPLITS, Example, TaskData, TaskKind
 
 Examples = tuple[Example, ...]
 
@@ -22,6 +22,7 @@ class Splits:
     train: Examples
     validation: Examples
     test: Examples
+    kind: TaskKind = "classification"
 
 
 def split_task(data: TaskData, fold: int | None, section: DataSection) -> Splits:
@@ -29,7 +30,7 @@ def split_task(data: TaskData, fold: int | None, section: DataSection) -> Splits
 
     A task without a validation split gives up `validation_fraction` of its training groups, drawn by `split_seed`
     and the fold; the test split has no part in it. `limit` then draws from each split, as evenly over the answers
-    as it can, so that a larger limit contains a smaller one.
+    as it can, so that a larger limit contains a smaller one. Of a clip with several labels, each is an answer.
 
     Args:
         data: the whole task.
@@ -53,15 +54,25 @@ def split_task(data: TaskData, fold: int | None, section: DataSection) -> Splits
             where = "" if fold is None else f", fold {fold}"
             raise DataError(f"Task {data.name!r}{where}: the {split} split is empty; train and test need examples.")
     if not validation:
-        held = _draw_validation(data.name, train, fold, section)
+        held = _draw_validation(data, train, fold, section)
         validation = tuple(example for example in train if example.group in held)
         train = tuple(example for example in train if example.group not in held)
-    _check_answers(data.name, train, (*validation, *test))
-    return Splits(*(_limited(examples, section.limit, section.split_seed) for examples in (train, validation, test)))
+    _check_answers(data, train, (*validation, *test))
+    limited = [_limited(data.kind, examples, section) for examples in (train, validation, test)]
+    return Splits(limited[0], limited[1], limited[2], data.kind)
 
 
 def task_digest_fields(splits: Splits) -> dict[str, list[dict[str, Any]]]:
     """What of a task decides a result, for the run's identity: no path, no licence."""
+    sets: dict[tuple[str, ...], str] = {}  # hundreds of classes, in tens of thousands of examples
+
+    def choices(example: Example) -> list[str] | str:
+        if splits.kind != "multi-label":
+            return list(example.choices)
+        if example.choices not in sets:
+            sets[example.choices] = digest(list(example.choices))
+        return sets[example.choices]
+
     return {
         split: [
             {
@@ -69,7 +80,7 @@ def task_digest_fields(splits: Splits) -> dict[str, list[dict[str, Any]]]:
                 "group": example.group,
                 "prompt": example.prompt,
                 "references": list(example.references),
-                "choices": list(example.choices),
+                "choices": choices(example),
                 "seconds": [example.start_seconds, example.end_seconds],
                 "part": example.part,
             }
@@ -124,55 +135,68 @@ def _shared_parts(examples: Iterable[Example]) -> set[str | None]:
     """The parts that are classifications: one set of choices for all their examples."""
     choices: dict[str | None, set[tuple[str, ...]]] = {}
     for example in examples:
-        choices.setdefault(example.part, set()).add(tuple(sorted(example.choices)))
-    return {part for part, found in choices.items() if len(found) == 1 and found != {()}}
+        choices.setdefault(example.part, set()).add(example.choices)
+    return {part for part, found in choices.items() if len({tuple(sorted(c)) for c in found}) == 1 and found != {()}}
 
 
-def _check_answers(name: str, train: Examples, later: Examples) -> None:
+def _answers(kind: TaskKind, example: Example) -> list[tuple[str | None, str]]:
+    """What of an example must be trained, held out and limited evenly: its labels, or its one answer."""
+    told = example.references if kind == "multi-label" else example.references[:1]
+    return [(example.part, answer) for answer in told]
+
+
+def _check_answers(data: TaskData, train: Examples, later: Examples) -> None:
     shared = _shared_parts((*train, *later))
-    trained = {(example.part, example.references[0]) for example in train}
+    trained = {answer for example in train for answer in _answers(data.kind, example)}
     for example in later:
         if example.part in shared and not any((example.part, answer) in trained for answer in example.references):
+            answers = " or ".join(map(repr, example.references))
             raise DataError(
-                f"Task {name!r}: {example.id!r} has the answer {example.references[0]!r}, which no training example "
-                "has. Give it training examples or take it out."
+                f"Task {data.name!r}: {example.id!r} has the answer {answers}, which no training example has. "
+                "Give it training examples or take it out."
             )
 
 
-def _draw_validation(name: str, train: Sequence[Example], fold: int | None, section: DataSection) -> set[str]:
+def _draw_validation(data: TaskData, train: Sequence[Example], fold: int | None, section: DataSection) -> set[str]:
     """Groups for validation in a seeded order, passing over those that hold the last training examples of an answer."""
     shared = _shared_parts(train)
     answers: dict[str, Counter[tuple[str | None, str]]] = {}  # of each group
     for example in train:
         counts = answers.setdefault(example.group, Counter())
         if example.part in shared:
-            counts[example.part, example.references[0]] += 1
-    left = sum(answers.values(), Counter())
+            counts.update(_answers(data.kind, example))
+    left: Counter[tuple[str | None, str]] = Counter()
+    for counts in answers.values():
+        left.update(counts)
     wanted = max(1, round(section.validation_fraction * len(answers)))
     held: set[str] = set()
     for group in sorted(answers, key=lambda group: digest([section.split_seed, fold, group])):
         if len(held) == wanted or len(held) == len(answers) - 1:
             break
         if all(left[answer] > count for answer, count in answers[group].items()):
-            left -= answers[group]
+            left.subtract(answers[group])
             held.add(group)
     if not held:
         raise DataError(
-            f"Task {name!r}: none of its {len(answers)} training groups can be spared for validation without losing "
-            "an answer. Add groups, or a validation split."
+            f"Task {data.name!r}: none of its {len(answers)} training groups can be spared for validation without "
+            "losing an answer. Add groups, or a validation split."
         )
     return held
 
 
-def _limited(examples: Examples, limit: int | None, seed: int) -> Examples:
-    """At most `limit` examples, in turn from each answer; the answers take turns in one order in every split."""
+def _limited(kind: TaskKind, examples: Examples, section: DataSection) -> Examples:
+    """At most `limit` examples, in turn from each answer; the answers take turns in one order in every split.
+
+    A clip with several labels takes the turn of the one that has had the fewest.
+    """
+    limit, seed = section.limit, section.split_seed
     if limit is None or len(examples) <= limit:
         return examples
     turns: Counter[tuple[str | None, str]] = Counter()
     ranked: list[tuple[int, str, str]] = []
     for example in sorted(examples, key=lambda example: digest([seed, example.id])):
-        answer = (example.part, example.references[0])
-        ranked.append((turns[answer], digest([seed, *answer]), example.id))
+        turn, order, answer = min((turns[told], digest([seed, *told]), told) for told in _answers(kind, example))
+        ranked.append((turn, order, example.id))
         turns[answer] += 1
     chosen = {name for _, _, name in sorted(ranked)[:limit]}
     return tuple(example for example in examples if example.id in chosen)

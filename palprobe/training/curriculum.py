@@ -11,8 +11,9 @@ from palprobe.errors import DataError, UsageError
 from palprobe.files import digest
 from palprobe.recipe.training import TrainSection
 from palprobe.runs import Cell
+from palprobe.tasks.kinds import learnt_answers
 from palprobe.tasks.splits import Splits, task_digest_fields
-from palprobe.types import Example
+from palprobe.types import Example, TaskKind
 
 if TYPE_CHECKING:
     from palprobe.training.workspace import Workspace
@@ -30,10 +31,16 @@ class Material:
     task: str  # as named in the recipe
     examples: tuple[Example, ...]
     keys: dict[str, str]  # example id -> clip key, of these and perhaps more
+    kind: TaskKind = "classification"
 
     @property
     def clips(self) -> list[str]:
         return [self.keys[example.id] for example in self.examples]
+
+    @property
+    def learns_several(self) -> bool:
+        """Whether several answers to some question are learnt, as captions and labels are."""
+        return any(len(learnt_answers(example, self.kind)) > 1 for example in self.examples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +69,7 @@ def plan_course(
         DataError: a stage trains on audio that the cell's test asks about.
         UsageError: a stage trains on stdin.
     """
-    own = Material(cell.task, splits.train, keys)
+    own = Material(cell.task, splits.train, keys, workspace.task(cell.task).kind)
     if section.stages is None:
         return (Stage(section, (own,)),)
     others = {name: _material(workspace, name, cell.fold) for name in section.stage_tasks if name != cell.task}
@@ -88,16 +95,19 @@ def train_fields(section: TrainSection, course: Iterable[Stage]) -> dict[str, An
         fields["stages"] = [_stage_fields(stage) for stage in stages]
     if any(len(set(clips)) < len(clips) for stage in stages for clips in [_clips(stage)]):
         fields["clips"] = "shared"  # questions about one clip go together and hear it once
+    if any(part.learns_several for stage in stages for part in stage.materials):
+        fields["answers"] = "all"  # those of a clip; runs of before learnt its first alone
     return fields
 
 
 def _material(workspace: Workspace, task: str, fold: int | None) -> Material:
     if task == "-":
         raise UsageError("A stage trains on task -, but stdin is read once. Write it to a manifest file and name that.")
-    folds = workspace.task(task).folds
+    data = workspace.task(task)
+    folds = data.folds
     held_out = None if not folds else fold if fold in folds else folds[0]
     examples = workspace.splits(task, held_out).train
-    return Material(task, examples, workspace.clip_keys(task, examples))
+    return Material(task, examples, workspace.clip_keys(task, examples), data.kind)
 
 
 def _clips(stage: Stage) -> list[str]:
@@ -106,7 +116,7 @@ def _clips(stage: Stage) -> list[str]:
 
 def _stage_fields(stage: Stage) -> dict[str, Any]:
     section = stage.section
-    data = [[task_digest_fields(Splits(part.examples, (), ())), part.clips] for part in stage.materials]
+    data = [[task_digest_fields(Splits(part.examples, (), (), part.kind)), part.clips] for part in stage.materials]
     return {
         "trainable": section.trainable,
         "steps": section.steps,

@@ -19,6 +19,7 @@ from palprobe.llm.adapters import make_all_trainable
 from palprobe.llm.tokenizer import encode_question
 from palprobe.runs import Run
 from palprobe.specs import split_encoders
+from palprobe.tasks.kinds import learnt_answers
 from palprobe.training.checkpoint import remove_checkpoint
 from palprobe.training.curriculum import Stage
 from palprobe.training.examples import Reader, TrainingSet
@@ -104,7 +105,7 @@ def train_cell(workspace: Workspace, plan: Plan, progress: Progress) -> Run:
     device = resolve_device(workspace.places.device)
     probe = build_probe(plan, sources, device=device)
     lessons = [
-        Lesson(_training_set(probe, sources, parts), stage.section, stage.section.trainable)
+        Lesson(_training_set(probe, sources, stage, parts), stage.section, stage.section.trainable)
         for stage, parts in zip(plan.course, usable, strict=True)
     ]
     plan.run.begin(plan.recipe)
@@ -125,14 +126,19 @@ def _usable(workspace: Workspace, plan: Plan, stage: Stage) -> list[Usable]:
     return found
 
 
-def _training_set(probe: Probe, sources: Sequence[FeatureSource], parts: Sequence[Usable]) -> TrainingSet:
-    """The examples of a stage, tokenised."""
-    examples = [example for usable in parts for example in usable.examples]
-    keys = [key for usable in parts for key in usable.keys]
+def _training_set(probe: Probe, sources: Sequence[FeatureSource], stage: Stage, parts: Sequence[Usable]) -> TrainingSet:
+    """The examples of a stage, tokenised: a question for each answer that is learnt."""
+    asked = [
+        (example, key, answer)
+        for material, usable in zip(stage.materials, parts, strict=True)
+        for example, key in zip(usable.examples, usable.keys, strict=True)
+        for answer in learnt_answers(example, material.kind)
+    ]
     tokenizer = probe.llm.tokenizer
+    keys = [key for _, key, _ in asked]
     return TrainingSet(
-        ids=[example.id for example in examples],
-        questions=[encode_question(tokenizer, example.prompt, example.references[0]) for example in examples],
+        ids=[example.id for example, _, _ in asked],
+        questions=[encode_question(tokenizer, example.prompt, answer) for example, _, answer in asked],
         num_features=np.array([[source.num_tokens(key) for source in sources] for key in keys]),
         readers=readers_of(sources, keys),
         keys=keys,
