@@ -83,7 +83,7 @@ def test_an_encoder_is_left_out_at_evaluation(tones):
         assert row["audio_tokens"] == whole["audio_tokens"] / 2
         assert (Path(run) / "eval" / folder / "result.json").is_file()
     assert json.loads(palprobe("eval", run, "--format", "json").stdout)[0] == whole
-    assert len(palprobe("report", "runs", "--format", "csv").stdout.splitlines()) == 1 + 3 * 3  # of three metrics
+    assert len(palprobe("report", "runs", "--format", "csv").stdout.splitlines()) == 1 + 3 * 4  # of four metrics
 
 
 @pytest.mark.parametrize(

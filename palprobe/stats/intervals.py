@@ -106,8 +106,10 @@ def _ratio_interval(totals: Sequence[Floats], groups: Sequence[str], *, draws: i
     below = totals[0][:, 1]
     sums: Floats = np.stack([np.bincount(codes, above), np.bincount(codes, below)], axis=1)  # (G, 2)
     resampled = resampled_sums(sums, draws, seed)  # (R, 2)
-    value = float(above.sum() / below.sum())
-    return percentile(value, resampled[:, 0] / np.maximum(resampled[:, 1], 1), _method(groups))
+    value, ratios = float(above.sum() / below.sum()), resampled[:, 0] / np.maximum(resampled[:, 1], 1)
+    if np.ptp(ratios) == 0:  # no width would claim certainty
+        return _without(value)
+    return percentile(value, ratios, _method(groups))
 
 
 def _sums_interval(metric: str, runs: Runs, groups: Sequence[str], *, draws: int, seed: int) -> Interval:
