@@ -112,7 +112,8 @@ def test_the_interval_of_map_ends_at_one():
     """A ranking with one fault has an interval that goes no further than a perfect one."""
     items = at_random(7, num_clips=20)
     told = [replace(item, scores={label: float(label in item.references) for label in item.scores}) for item in items]
-    found = metric_interval("map", [[items[0], *told[1:]]], draws=100)
+    fault = replace(told[0], scores={label: -score for label, score in told[0].scores.items()})
+    found = metric_interval("map", [[fault, *told[1:]]], draws=100)
     assert found.low < found.value < found.high <= 1
 
 
