@@ -6,10 +6,13 @@ from typing import get_args
 
 import pytest
 
+from palprobe.errors import RecipeError
+from palprobe.evaluation.results import check_scoring
 from palprobe.metrics import LOWER_IS_BETTER, METRICS, NOTES
+from palprobe.recipe.scoring import ScoringSection
 from palprobe.report.rows import headline_metric
 from palprobe.tasks.kinds import KINDS, learnt_answers
-from palprobe.types import Example, TaskKind
+from palprobe.types import Example, TaskData, TaskKind
 
 EXAMPLE = Example("x", "g", Path("x.wav"), "?", ("rain", "dog"), ("dog", "rain"))
 
@@ -42,3 +45,16 @@ def test_labels_and_captions_are_all_learnt(kind, number):
     """All labels and all captions of a clip are answers to learn; of accepted answers to a question, the first."""
     assert learnt_answers(EXAMPLE, kind) == ("rain", "dog")[:number]
     assert learnt_answers(replace(EXAMPLE, references=("rain",)), kind) == ("rain",)
+
+
+SETS = {"first": ("x", "y"), "second": ("y", "x"), "lonely": ("x", "z")}
+
+
+def test_choices_that_one_item_alone_has_are_not_calibrated():
+    """Refused before the model is asked; with a second item of the same choices there is something to compare."""
+    asked = [Example(name, name, Path("a.wav"), "?", ("x",), choices) for name, choices in SETS.items()]
+    section = ScoringSection(method="likelihood", rule="batch-calibrated")
+    with pytest.raises(RecipeError, match="'lonely'"):
+        check_scoring(TaskData("toy", tuple(asked)), section)
+    check_scoring(TaskData("toy", tuple(asked[:2])), section)
+    check_scoring(TaskData("toy", tuple(asked)), ScoringSection(method="likelihood"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def evaluate(
     evaluation = evaluation_of(plan, split, section, dropped)
     if evaluation.is_there:
         return evaluation.folder
-    check_scoring(plan.task, evaluation.section)
+    check_scoring(replace(plan.task, examples=plan.examples(split)), evaluation.section)
     sources, usable = workspace.sources(plan), workspace.usable(plan, split)
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")

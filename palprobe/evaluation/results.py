@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +144,8 @@ def check_scoring(task: TaskData, section: ScoringSection, *, named: str | None 
         named: how the task was named, if not as it calls itself.
 
     Raises:
-        RecipeError: choices of an open question were to be compared, or labels ranked that were only written.
+        RecipeError: choices of an open question were to be compared, labels ranked that were only written, or choices
+            calibrated that one item alone has.
     """
     name = named or task.name
     if section.method == "generation" and task.kind == "multi-label":
@@ -157,6 +159,14 @@ def check_scoring(task: TaskData, section: ScoringSection, *, named: str | None 
                 f"Task {name!r}: {example.id!r} is an open question, without choices to compare. "
                 "Add --set scoring.method=generation."
             )
+    if section.method == "likelihood" and section.rule == "batch-calibrated":
+        batches = Counter((example.part, frozenset(example.choices)) for example in task.examples)
+        for example in task.examples:
+            if batches[example.part, frozenset(example.choices)] == 1:
+                raise RecipeError(
+                    f"Task {name!r}: scoring.rule=batch-calibrated compares items that share their choices, and no "
+                    f"other item has those of {example.id!r}. Use audio-pmi, or sum."
+                )
 
 
 def key_of(setting: str) -> str:
