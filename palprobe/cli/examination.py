@@ -24,7 +24,7 @@ def print_examination(report: EncoderReport, form: str, *, width: int) -> None:
     if form == "json":
         typer.echo(json.dumps(report.as_json(), indent=2, allow_nan=False))
         return
-    console = Console(width=width)
+    console = Console(width=width, emoji=False)
     console.print(Text(_head(report.encoder), style="bold"))
     console.print(_drawn(report))
     counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in VERDICTS)

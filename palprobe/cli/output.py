@@ -43,7 +43,7 @@ def print_results(
         return
     from rich.console import Console
 
-    Console(width=width).print(drawn)
+    Console(width=width, emoji=False).print(drawn)
 
 
 def print_costs(rows: Sequence[CostRow], form: str, *, width: int) -> None:
@@ -60,7 +60,7 @@ def print_costs(rows: Sequence[CostRow], form: str, *, width: int) -> None:
     else:
         from rich.console import Console
 
-        Console(width=width).print(drawn)
+        Console(width=width, emoji=False).print(drawn)
     late = sum(not (row.measured or row.failed) for row in rows)
     if late:
         say(f"palprobe: {late} of {len(rows)} rows were not measured: the time limit came first.")
@@ -77,4 +77,4 @@ def print_inventory(form: str, *, width: int) -> None:
         return
     from rich.console import Console
 
-    Console(width=width).print(inventory_table(rows, width))
+    Console(width=width, emoji=False).print(inventory_table(rows, width))

@@ -15,7 +15,7 @@ class Watching:
     """A `grid.Watcher` for people and for logs; use it in a `with`."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)  # fsdd:speaker: is a name
         self._bars = self._console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),

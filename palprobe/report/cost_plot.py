@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_INCHES = 3.2
+SPEEDUPS = (0.5, 1, 2, 5, 10, 20, 50)  # that are labelled
 NO_PLACE = (BASELINE, APART)  # PLITS is the line at 1
 
 
@@ -55,6 +56,10 @@ def _draw(panel: Axes, rows: Sequence[CostRow]) -> None:
         panel.plot(audio, _numbers(row.train_bound for row in line), "--", color=colour, alpha=0.6)
     panel.set_xscale("log")
     panel.set_yscale("log")
+    audio = sorted({row.audio_tokens for row in rows})
+    panel.set_xticks(audio, labels=[str(count) for count in audio])
+    panel.set_yticks(SPEEDUPS, labels=[f"{speedup:g}" for speedup in SPEEDUPS])
+    panel.minorticks_off()
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:
