@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from palprobe.stats import NO_INTERVAL
 from palprobe.tasks.xares import CLASSES, METRIC, WEIGHT
 from palprobe.tasks.xares_yaml import NOT_COMPUTED
 from palprobe.types import Example, Interval, Prediction, Score
 
 PREFIX = "xares_"  # of these metrics' names
 OVERALL = f"{PREFIX}mean_of_mixed_metrics"
-NO_INTERVAL = "none"
 Row = tuple[str, str]  # prediction, reference
 
 
@@ -116,19 +116,11 @@ FUNCTIONS: Mapping[str, Callable[[Sequence[Row]], float]] = {
 
 def _inverse_rate(rows: Sequence[tuple[list[str], list[str]]]) -> float:
     """0 where the references hold nothing, of which there is no rate."""
-    errors = sum(distance(answer, reference) for answer, reference in rows)
+    from rapidfuzz.distance import Levenshtein  # jiwer's engine, which does not insist on words
+
+    errors = sum(Levenshtein.distance(answer, reference) for answer, reference in rows)
     total = sum(len(reference) for _, reference in rows)
     return max(0.0, 1 - errors / total) if total else 0.0
-
-
-def distance(left: Sequence[str], right: Sequence[str]) -> int:
-    """Substitutions, deletions and insertions between two sequences (Levenshtein)."""
-    row = list(range(len(right) + 1))
-    for i, one in enumerate(left, start=1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(right, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (one != other))
-    return row[-1]
 
 
 def mean_average_precision(rows: Sequence[Row], num_classes: int | None = None) -> float:

@@ -25,7 +25,7 @@ from palprobe.bench.grid import ANSWER_TOKENS, FEATURE_SIZE, NEW_TOKENS
 from palprobe.bench.job import Job
 from palprobe.bench.shapes import find_shape
 
-CASES = (  # llm, audio, text, clips; PLITS under a profiler at 1500 tokens takes more than 24 GiB
+CASES = (  # llm, audio, text, clips; PLITS at 1500 tokens did not fit into 24 GiB under a profiler
     *(("SmolLM2-135M", 64, 32, 4, way) for way in ("plits", "lal")),
     *(("Qwen2-0.5B", 64, 32, 4, way) for way in ("plits", "lal")),
     ("Qwen2-0.5B", 1500, 32, 2, "lal"),
