@@ -169,6 +169,8 @@ class Prediction:
     text: str | None = None  # as generated, to be read again another way; None under likelihood
     choices: tuple[str, ...] = ()  # of a closed question after generation, which has no scores to name them
     null_scores: Mapping[str, float] = field(default_factory=dict)  # log likelihood of each choice under null audio
+    nearest: str | None = None  # the choice whose embedding is nearest to that of the text, where there is an embedder
+    measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # metric -> what it is computed of
 
     @property
     def all_references(self) -> tuple[str, ...]:

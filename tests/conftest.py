@@ -37,6 +37,12 @@ def tones(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def without_java(monkeypatch):
+    """METEOR takes seven seconds to start: its own tests alone wait for it."""
+    monkeypatch.setattr("palprobe.metrics.meteor.why_absent", lambda: "no java in this test")
+
+
+@pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     """Every test works in an empty folder of its own, so none leaves features or runs behind."""
     monkeypatch.chdir(tmp_path)

@@ -204,11 +204,12 @@ def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
     from palprobe.evaluation.results import check_dropped, check_effect, scorings
     from palprobe.report.attention import draw_attention
     from palprobe.report.results import read_result
+    from palprobe.tasks.kinds import KINDS
     from palprobe.training.reopen import reopen
 
     workspace, plan = reopen(folder, places, asked.settings)
     sections = scorings(workspace.recipe.scoring, plan.task.kind)
-    check_effect(asked.settings, sections)
+    check_effect(asked.settings, sections, KINDS[plan.task.kind].metrics)
     if asked.hard is not None:
         check_hard(sections)
     dropped = check_dropped(folder, plan.cell.encoder, asked.dropped)

@@ -12,6 +12,7 @@ from typing import Any
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError
+from palprobe.evaluation.measures import load_models, measured
 from palprobe.evaluation.predict import predict
 from palprobe.evaluation.record import answers, write
 from palprobe.evaluation.results import check_scoring, evaluation_of
@@ -69,19 +70,22 @@ def evaluate(
     device = resolve_device(workspace.places.device)
     meter = Meter(device)
     probe = load_probe(plan, sources, device=device)
+    metrics = KINDS[plan.task.kind].metrics
+    models = load_models(evaluation.section, metrics, device=device)
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
         listed = lists_options(plan.recipe.prompt, plan.task.kind)
         predictions = predict(probe, sources, usable, evaluation.section, listed=listed)
+        found = measured(predictions, models, metrics if section.method == "generation" else ())
     result = _result(plan, sources, usable) | {
         "layer_weights": layer_weights(plan, probe),
         "decoding": _decoding(evaluation.section),
         "device": device,
-        **answers(evaluation, predictions, usable.examples, KINDS[plan.task.kind].metrics),
+        **answers(evaluation, found.predictions, usable.examples, metrics, reasons=found.reasons),
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
-    write(evaluation.folder, predictions, result)
+    write(evaluation.folder, found.predictions, result)
     return evaluation.folder
 
 

@@ -50,5 +50,15 @@ def numbers(value: Any, where: str) -> dict[str, float]:
     return {name: float(take(content, name, NUMBER, where)) for name in content}
 
 
+def number_lists(value: Any, where: str) -> dict[str, tuple[float, ...]]:
+    """Raises PalprobeError, beginning with `where`, unless the value is an object of lists of finite numbers."""
+    content = mapping(value, where)
+    listed = {name: take(content, name, list, where) for name in content}
+    return {
+        name: tuple(float(take(dict(enumerate(found)), place, NUMBER, where)) for place in range(len(found)))
+        for name, found in listed.items()
+    }
+
+
 def _encodable(value: Any) -> bool:
     return not (isinstance(value, str) and LONE_SURROGATE.search(value))

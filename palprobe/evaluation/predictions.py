@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from palprobe.errors import PalprobeError
-from palprobe.evaluation.fields import mapping, numbers, take, texts
+from palprobe.evaluation.fields import mapping, number_lists, numbers, take, texts
 from palprobe.files import read_lines
 from palprobe.types import Prediction
 
 PREDICTIONS = "predictions.jsonl"
-SOMETIMES = ("references", "text", "choices", "null_scores")  # written only where they hold something
+SOMETIMES = (
+    "references",
+    "text",
+    "choices",
+    "null_scores",
+    "nearest",
+    "measures",
+)  # written only where they hold something
 
 
 def written(predictions: Sequence[Prediction]) -> str:
@@ -41,7 +48,8 @@ def read_predictions(folder: Path, expected: int) -> tuple[Prediction, ...]:
 
 
 def _line(prediction: Prediction) -> str:
-    content = vars(prediction) | {"scores": dict(prediction.scores), "null_scores": dict(prediction.null_scores)}
+    plain = {key: dict(getattr(prediction, key)) for key in ("scores", "null_scores", "measures")}
+    content = vars(prediction) | plain
     kept = {key: value for key, value in content.items() if key not in SOMETIMES or value not in (None, (), {})}
     return json.dumps(kept, ensure_ascii=False) + "\n"
 
@@ -61,4 +69,6 @@ def _prediction(value: Any, where: str) -> Prediction:
         text=take({"text": None} | content, "text", (str, type(None)), where),
         choices=texts(content.get("choices", []), f"{where}: choices"),
         null_scores=numbers(content.get("null_scores", {}), f"{where}: null_scores"),
+        nearest=take({"nearest": None} | content, "nearest", (str, type(None)), where),
+        measures=number_lists(content.get("measures", {}), f"{where}: measures"),
     )

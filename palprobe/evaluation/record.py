@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from palprobe.evaluation.predictions import PREDICTIONS, written
 from palprobe.evaluation.results import RESULT, USUAL, Evaluation
-from palprobe.evaluation.scores import made_of, not_computed, score_predictions
+from palprobe.evaluation.scores import MADE_OF, made_of, not_computed, score_predictions
 from palprobe.evaluation.xares import peer_reasons, peer_scores
 from palprobe.files import write_json, write_text
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.types import Example, Prediction, Score
 
 PARSERS = {"strict": "trim and ignore case", "contains": "trim and ignore case; one choice among the words"}
-SOMETIMES = ("rule", "word_errors", "word_normaliser", "cider_d", "bleu", "chrf", "classes")  # what `answers` may say
+# What `answers` may say.
+SOMETIMES = ("rule", "word_errors", "word_normaliser", "cider_d", "bleu", "chrf", "classes", *MADE_OF)
 
 
 def answers(
-    evaluation: Evaluation, predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[str]
+    evaluation: Evaluation,
+    predictions: Sequence[Prediction],
+    examples: Sequence[Example],
+    metrics: Sequence[str],
+    *,
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What result.json says of the answers: scores, and how they were read.
 
@@ -28,6 +35,7 @@ def answers(
         predictions: one for each example.
         examples: what was asked.
         metrics: names in `METRICS`.
+        reasons: why some of them got nothing to compute of.
     """
     absent: dict[str, str] = {}
     scores = score_predictions(
@@ -45,7 +53,7 @@ def answers(
         "scores": [_score(score) for score in (*scores, *peer_scores(predictions, examples))],
         **_reading(evaluation.section),
         **made_of(predictions, scores),
-        "not_computed": not_computed(metrics) | absent | peer_reasons(examples),
+        "not_computed": not_computed(metrics) | absent | dict(reasons) | peer_reasons(examples),
     }
 
 

@@ -9,6 +9,16 @@ from typing import Any, get_args
 
 from palprobe.errors import ScoringError, UnfinishedError, UsageError
 from palprobe.evaluation.fields import mapping, take
+from palprobe.evaluation.measures import (
+    INDEX,
+    MODEL_KEYS,
+    Measured,
+    check_models_are_used,
+    load_models,
+    measured,
+    model_fields,
+    named_in,
+)
 from palprobe.evaluation.predictions import read_predictions
 from palprobe.evaluation.record import SOMETIMES, answers, write
 from palprobe.evaluation.results import READS, RESULT, Evaluation, check_dropped, key_of
@@ -35,6 +45,11 @@ class Source:
     @property
     def method(self) -> str:
         return str(self.identity.get("scoring"))
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """What its texts are compared by already."""
+        return {key: self.identity[key] for key in MODEL_KEYS if key in self.identity}
 
 
 def rescore(run: Path, split: Split, settings: Sequence[str], *, dropped: Sequence[str] = ()) -> list[Path]:
@@ -67,7 +82,7 @@ def rescore(run: Path, split: Split, settings: Sequence[str], *, dropped: Sequen
     dropped = tuple(check_dropped(run, encoder, dropped))
     asked = Evaluation(run, run.name, encoder, split, recipe.scoring, dropped)
     sources = _sources(asked)
-    return [_read_again(asked, sources, method) for method in _methods(asked, sources, settings)]
+    return [_read_again(asked, sources, method, settings) for method in _methods(asked, sources, settings)]
 
 
 def _sources(asked: Evaluation) -> list[Source]:
@@ -86,7 +101,7 @@ def _methods(asked: Evaluation, sources: Sequence[Source], settings: Sequence[st
     keys = {key_of(setting) for setting in settings}
     chosen = asked.section.method if "scoring.method" in keys else None
     named = [chosen] if isinstance(chosen, str) else chosen
-    methods = named or [method for key, method in READS.items() if key in keys] or there
+    methods = named or list(dict.fromkeys(method for key, method in READS.items() if key in keys)) or there
     absent = [method for method in methods if method not in there]
     if absent or not methods:
         control = "" if not asked.dropped else f" --drop {','.join(asked.dropped)}"
@@ -97,21 +112,27 @@ def _methods(asked: Evaluation, sources: Sequence[Source], settings: Sequence[st
     return methods
 
 
-def _read_again(asked: Evaluation, sources: Sequence[Source], method: Method) -> Path:
+def _read_again(asked: Evaluation, sources: Sequence[Source], method: Method, settings: Sequence[str]) -> Path:
     source = _best([source for source in sources if source.method == method], asked.section)
     where = str(source.folder / RESULT)
     section = asked.section.model_copy(update={"method": method})
-    evaluation = replace(asked, section=section, source=source.identity)
     counts = mapping(take(source.result, "counts", dict, where), f"{where}, counts")
     stored = read_predictions(source.folder, take(counts, "used", int, f"{where}, counts"))
-    predictions = _answered(stored, section, source.folder)
     scores = [mapping(score, f"{where}, scores") for score in take(source.result, "scores", list, where)]
     absent = mapping(source.result.get("not_computed", {}), f"{where}, not_computed")  # "map", or "map of PART"
     names = [*(take(score, "metric", str, f"{where}, scores") for score in scores), *(n.split()[0] for n in absent)]
-    metrics = [name for name in dict.fromkeys(names) if name in METRICS.parts]
+    metrics = _metrics(names, stored if method == "generation" else ())
+    named = named_in(settings, section)  # what other models made of the texts is stored
+    models = source.models | model_fields(named, metrics, asked.run.parent / INDEX)
+    evaluation = replace(asked, section=section, source=source.identity, models=models)
+    found = Measured(_answered(stored, section, source.folder))
+    if method == "generation":
+        check_models_are_used([(named, metrics)])
+        found = measured(found.predictions, load_models(named, metrics), metrics)
+    predictions = found.predictions
     kept = {key: value for key, value in source.result.items() if key not in SOMETIMES}
     questions = [question_of(prediction) for prediction in predictions]
-    result = kept | answers(evaluation, predictions, questions, metrics)
+    result = kept | answers(evaluation, predictions, questions, metrics, reasons=found.reasons)
     result["not_computed"] |= {name: reason for name, reason in absent.items() if name.startswith(PREFIX)}
     if method == "generation":  # read from the text as it was written, and so the same
         result["scores"] += [score for score in scores if score["metric"].startswith(PREFIX)]
@@ -119,10 +140,25 @@ def _read_again(asked: Evaluation, sources: Sequence[Source], method: Method) ->
     return evaluation.folder
 
 
+def _metrics(names: Sequence[str], written: Sequence[Prediction]) -> list[str]:
+    """Those of the result that is there, and those that texts can be measured by since; in the order of the table."""
+    found = {name for name in names if name in METRICS.parts}
+    if any(prediction.choices for prediction in written):
+        found.add("embedding_accuracy")
+    if "cider_d" in found and written:
+        found |= {"meteor", "sbert_similarity", "bertscore"}
+    return [name for name in METRICS.parts if name in found]
+
+
 def _best(sources: Sequence[Source], section: ScoringSection) -> Source:
-    """Of several readings of the same answers, one with null scores where they are needed, else the plainest."""
+    """Of several readings of the same answers, one with what is needed and cannot be made again: null scores, or what
+    models made of texts; else the plainest."""
     needed = section.rule if section.rule == "audio-pmi" else None
-    return min(sources, key=lambda source: (source.identity.get("rule") != needed, len(source.identity)))
+
+    def place(source: Source) -> tuple[bool, int, int]:
+        return source.identity.get("rule") != needed, -len(source.models), len(source.identity)
+
+    return min(sources, key=place)
 
 
 def _answered(stored: Sequence[Prediction], section: ScoringSection, folder: Path) -> list[Prediction]:
@@ -136,5 +172,6 @@ def _answered(stored: Sequence[Prediction], section: ScoringSection, folder: Pat
                 "read again. Delete the folder and run `palprobe eval` without --rescore."
             )
         read = parse_answer(question_of(prediction), prediction.text, section.parse)
-        found.append(replace(read, scores=prediction.scores))
+        kept = {key: getattr(prediction, key) for key in ("scores", "nearest", "measures")}
+        found.append(replace(read, **kept))
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageError
+from palprobe.evaluation.measures import INDEX, MODEL_KEYS, USES, check_models_are_used, model_fields, named_in
 from palprobe.evaluation.xares import judging_fields
 from palprobe.files import read_json
 from palprobe.recipe.scoring import Method, ScoringSection
@@ -24,8 +25,14 @@ VERSION = 1  # of the scorer
 NO_CONTROL = "none"  # the trained probe with its own audio
 RESULT = "result.json"
 USUAL = ScoringSection()
-HOW_READ = ("rule", "parse", "bootstrap_draws")  # of an identity: how answers are read; the rest is how they were got
-READS: dict[str, Method] = {"scoring.rule": "likelihood", "scoring.parse": "generation"}  # which answers a key is about
+# Of an identity: how answers are read; the rest is how they were got.
+HOW_READ = ("rule", "parse", "bootstrap_draws", *MODEL_KEYS)
+# Which answers a key is about.
+READS: dict[str, Method] = {
+    "scoring.rule": "likelihood",
+    "scoring.parse": "generation",
+    **{f"scoring.{key}": "generation" for key in USES},
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Evaluation:
     section: ScoringSection  # of one method
     dropped: tuple[str, ...] = ()  # encoders that the LLM is not shown
     judging: Mapping[str, Any] = field(default_factory=dict)  # of a file of xares-llm: by what its sets are judged
+    models: Mapping[str, Any] = field(default_factory=dict)  # that texts are compared by; from `model_fields`
     source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
 
     @property
@@ -64,7 +72,7 @@ class Evaluation:
         """What decides the result; what is at its default and younger than results without it is left out."""
         asked = self._asked if self.source is None else self.source
         kept = {key: value for key, value in asked.items() if key not in HOW_READ}
-        return {**kept, "bootstrap_draws": self.section.bootstrap_draws, **self._unusual}
+        return {**kept, "bootstrap_draws": self.section.bootstrap_draws, **self._unusual, **self.models}
 
     @property
     def is_there(self) -> bool:
@@ -123,8 +131,18 @@ def evaluations(
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
     run, judging = plan.run, judging_fields(plan.examples(split))
+    metrics, index = KINDS[plan.task.kind].metrics, run.folder.parent / INDEX
     return tuple(
-        Evaluation(run.folder, run.id, plan.cell.encoder, split, one, tuple(dropped), judging)
+        Evaluation(
+            run.folder,
+            run.id,
+            plan.cell.encoder,
+            split,
+            one,
+            tuple(dropped),
+            judging,
+            model_fields(one, metrics, index),
+        )
         for one in scorings(section, plan.task.kind)
     )
 
@@ -174,8 +192,13 @@ def key_of(setting: str) -> str:
     return setting.partition("=")[0].strip()
 
 
-def check_effect(settings: Sequence[str], sections: Sequence[ScoringSection]) -> None:
-    """Refuses a rule where nothing is ranked, and a parser where nothing is generated.
+def check_effect(settings: Sequence[str], sections: Sequence[ScoringSection], metrics: Sequence[str]) -> None:
+    """Refuses a rule where nothing is ranked, a parser where nothing is generated, a model that nothing is scored by.
+
+    Args:
+        settings: `scoring.…=…` lines.
+        sections: that they are part of, each of one method.
+        metrics: of the kind of task.
 
     Raises:
         UsageError: the setting, and what it would take.
@@ -184,6 +207,7 @@ def check_effect(settings: Sequence[str], sections: Sequence[ScoringSection]) ->
         method = READS.get(key_of(setting))
         if method is not None and all(section.method != method for section in sections):
             raise UsageError(f"--set {setting} is about {method}, which is not asked for here. Add --scoring {method}.")
+    check_models_are_used([(named_in(settings, section), metrics) for section in sections])
 
 
 def check_dropped(run: Path, encoder: str, dropped: Sequence[str]) -> list[str]:

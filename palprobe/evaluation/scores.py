@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from palprobe.errors import ScoringError
-from palprobe.metrics import METRICS, NOT_COMPUTED
+from palprobe.metrics import METRICS, NOT_COMPUTED, ON_REQUEST
 from palprobe.metrics.ranking import table_of
 from palprobe.metrics.texts import signature
 from palprobe.metrics.transcripts import word_edits
@@ -18,6 +19,14 @@ from palprobe.stats.intervals import metric_interval
 from palprobe.tasks.kinds import KINDS
 from palprobe.types import Example, Interval, Prediction, Score
 
+# Metrics that other programs and models have a part in, and what is to be known of it.
+MADE_OF = MappingProxyType(
+    {
+        "meteor": {"version": "1.5, en, -norm", "tokeniser": NORMALISER, "references": "the nearest"},
+        "sbert_similarity": {"pooling": "mean", "references": "their mean"},
+        "bertscore": {"idf": False, "baseline": None, "references": "the one that gives most"},
+    }
+)
 LOOKED_AT = frozenset({"invalid_rate"})  # a rate that nobody compares: no interval
 
 
@@ -44,7 +53,7 @@ def score_predictions(
     for part in parts:
         among = [number for number, example in enumerate(examples) if part in (None, example.part)]
         chosen, asked = [predictions[number] for number in among], [examples[number] for number in among]
-        for metric in metrics:
+        for metric in _asked_for(metrics, predictions):
             try:
                 scores.append(_score(metric, part, chosen, asked, draws))
             except ScoringError as error:
@@ -66,6 +75,7 @@ def made_of(predictions: Sequence[Prediction], scores: Sequence[Score]) -> dict[
     if "cider_d" in computed:
         found["cider_d"] = {"tokeniser": NORMALISER, "weights": f"references of these {len(predictions)} items"}
     found |= {name: {"signature": signature(name, predictions)} for name in ("bleu", "chrf") if name in computed}
+    found |= {name: said for name, said in MADE_OF.items() if name in computed}
     if "map" in computed:
         table = table_of(predictions)
         found["classes"] = {"ranked": len(table.columns), "left_out": list(table.left_out)}
@@ -95,6 +105,12 @@ def chance(examples: Sequence[Example]) -> float | None:
     return fmean(len(set(example.references)) / len(example.choices) for example in examples)
 
 
+def _asked_for(metrics: Sequence[str], predictions: Sequence[Prediction]) -> list[str]:
+    """The metrics without those that nobody asked for."""
+    nearest = any(prediction.nearest is not None for prediction in predictions)
+    return [metric for metric in metrics if nearest or metric not in ON_REQUEST]
+
+
 def _score(metric: str, part: str | None, chosen: Sequence[Prediction], asked: Sequence[Example], draws: int) -> Score:
     interval = None
     if metric not in LOOKED_AT and len({prediction.group for prediction in chosen}) > 1:
@@ -108,6 +124,5 @@ def _score(metric: str, part: str | None, chosen: Sequence[Prediction], asked: S
 
 def _chance(metric: str, asked: Sequence[Example]) -> float | None:
     """Of the metrics that have a level of chance; balanced accuracy where every question has as many choices."""
-    if metric == "accuracy" or (metric == "balanced_accuracy" and len({len(each.choices) for each in asked}) == 1):
-        return chance(asked)
-    return None
+    balanced = metric == "balanced_accuracy" and len({len(each.choices) for each in asked}) == 1
+    return chance(asked) if balanced or metric in ("accuracy", "embedding_accuracy") else None

@@ -6,6 +6,7 @@ from itertools import product
 
 from palprobe.distributed import check_device
 from palprobe.errors import UsageError, WeightsError
+from palprobe.evaluation.measures import check_models, check_models_are_used
 from palprobe.evaluation.results import check_scoring, scorings
 from palprobe.files import digest
 from palprobe.grid.cells import encoders_of
@@ -14,6 +15,7 @@ from palprobe.integrations.routing import ALIASES, check_integration
 from palprobe.recipe import Recipe
 from palprobe.recipe.sweep import variants
 from palprobe.runs import Places
+from palprobe.tasks.kinds import KINDS
 from palprobe.training.curriculum import check_named
 from palprobe.training.workspace import Workspace
 
@@ -53,6 +55,8 @@ def check_parts(recipe: Recipe, places: Places, *, only_encoding: bool = False) 
     check_device(places.device)
     for variant, integration in product(variants(recipe), recipe.integrations):
         check_integration(integration, variant.apply(recipe).integration)
+    for variant in () if only_encoding else variants(recipe):
+        check_models(variant.apply(recipe).scoring)
     workspace = Workspace(recipe, places, encoders_checked=True, only_encoding=only_encoding)
     _check_encoders(workspace)
     _check_layers(workspace)
@@ -120,8 +124,12 @@ def check_questions(workspace: Workspace) -> None:
 
     Raises:
         RecipeError: one cannot.
+        UsageError: a model of texts is named, and no task here is scored by it.
     """
+    asked = []
     for name in workspace.recipe.tasks:
         task = workspace.task(name)
         for section in scorings(workspace.recipe.scoring, task.kind):
             check_scoring(task, section, named=name)
+            asked.append((section, KINDS[task.kind].metrics))
+    check_models_are_used(asked)

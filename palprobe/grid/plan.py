@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 
 from palprobe.errors import UsageError
+from palprobe.evaluation.measures import unused_keys
 from palprobe.evaluation.results import READS, scorings
 from palprobe.grid.cells import cells_of
 from palprobe.grid.check import check_questions
 from palprobe.runs import SCORING, Cell, extract_command, place_flags, section_flags, train_command
+from palprobe.tasks.kinds import KINDS
 from palprobe.training.workspace import Workspace
 
 STAGES = ("extract", "train", "eval")
@@ -46,5 +48,6 @@ def _eval_line(workspace: Workspace, cell: Cell) -> str:
     methods = [str(section.method) for section in scorings(recipe.scoring, plan.task.kind)]
     words = ["palprobe", "eval", str(plan.run.folder), "--scoring", ",".join(methods)]
     others = [key.removeprefix(SCORING) for key, method in READS.items() if method not in methods]
+    others += unused_keys(KINDS[plan.task.kind].metrics)
     words += section_flags(recipe, "scoring", without=("method", *others))
     return shlex.join([*words, *place_flags("eval", workspace.places)])

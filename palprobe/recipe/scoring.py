@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from palprobe.recipe.section import Section
 
@@ -24,8 +24,23 @@ class ScoringSection(Section):
     repetition_penalty: float = Field(
         1.0, gt=0, description="of generation: above 1, tokens that were written become less likely"
     )
+    embedder: str | None = Field(
+        None,
+        description="generation: folder of a sentence encoder; of closed questions the choice nearest to the text is a "
+        "column beside its reading, of captions the likeness to the references",
+    )
+    bertscore_model: str | None = Field(None, description="captions: folder of the model that BERTScore compares by")
+    bertscore_layer: int | None = Field(
+        None, ge=0, description="of that model; 0 is the input of its first block; if not given, the last"
+    )
     batch_size: int = Field(32, ge=1)
     bootstrap_draws: int = Field(2000, ge=100)
+
+    @model_validator(mode="after")
+    def _layer_of_a_model(self) -> Self:
+        if self.bertscore_layer is not None and self.bertscore_model is None:
+            raise ValueError("bertscore_layer is of a model, and bertscore_model names none: add it")
+        return self
 
     @field_validator("method", mode="before")
     @classmethod

@@ -21,7 +21,7 @@ from palprobe.types import Example, Prediction
 
 def parse_answer(example: Example, text: str, parse: Parse = "strict") -> Prediction:
     """The answer in a generated text, which the prediction keeps so that it can be read again another way."""
-    answer = text.split("\n")[0].strip()
+    answer = first_line(text)
     alike = len({choice.casefold() for choice in example.choices}) < len(example.choices)
     fold: Callable[[str], str] = str if alike else str.casefold
     known = {fold(choice): choice for choice in example.choices}
@@ -41,6 +41,11 @@ def parse_answer(example: Example, text: str, parse: Parse = "strict") -> Predic
         text=text,
         choices=example.choices,
     )
+
+
+def first_line(text: str) -> str:
+    """What of a generated text is read."""
+    return text.split("\n")[0].strip()
 
 
 def likeliest(example: Example, scores: Mapping[str, float]) -> Prediction:

@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from palprobe.metrics import METRICS
 from palprobe.metrics.answers import answered_class
 from palprobe.metrics.cider import cider_d_of_each
+from palprobe.metrics.meteor import counts_of, meteor_score
+from palprobe.metrics.modelled import nearest_are_right, values_of
 from palprobe.metrics.ranking import Table, d_prime_of, map_of, table_of
 from palprobe.metrics.texts import code_lengths, lengths, text_counts, text_score
 from palprobe.metrics.transcripts import character_totals, word_totals
@@ -34,6 +37,8 @@ from palprobe.stats import (
 )
 from palprobe.types import Interval, Prediction
 
+Share = Callable[[Sequence[Prediction]], npt.NDArray[np.bool_]]
+
 # A resample says some clips twice, so it always has fewer different words: its interval would lie below the value.
 WITHOUT_INTERVAL = frozenset({"distinct_2", "vocabulary"})
 # A ranking of more clips times classes is drawn less often, and its method says so.
@@ -45,6 +50,14 @@ def _cider_totals(predictions: Sequence[Prediction]) -> Floats:
     return np.stack([cider_d_of_each(predictions), np.ones(len(predictions))], axis=1)
 
 
+# Metrics that are a share of the items: which of them are in it.
+SHARES: Mapping[str, Share] = MappingProxyType(
+    {
+        "accuracy": lambda run: np.array([prediction.correct for prediction in run]),
+        "embedding_accuracy": nearest_are_right,
+        "invalid_rate": lambda run: np.array([not prediction.valid for prediction in run]),
+    }
+)
 # Metrics that are a ratio of two sums over items, the second being alike in all runs: (E, 2) of a run.
 RATIOS: Mapping[str, Callable[[Sequence[Prediction]], Floats]] = MappingProxyType(
     {
@@ -53,6 +66,8 @@ RATIOS: Mapping[str, Callable[[Sequence[Prediction]], Floats]] = MappingProxyTyp
         "mean_length": lengths,
         "bits_per_byte": code_lengths,
         "cider_d": _cider_totals,
+        "sbert_similarity": lambda run: values_of("sbert_similarity", run),
+        "bertscore": lambda run: values_of("bertscore", run),
     }
 )
 RANKINGS: Mapping[str, Callable[[Table, Floats], Floats]] = MappingProxyType({"map": map_of, "d_prime": d_prime_of})
@@ -76,12 +91,8 @@ def metric_interval(metric: str, runs: Runs, *, draws: int = DRAWS, seed: int = 
     """
     METRICS.check(metric)
     groups = shared_groups(metric, runs)
-    if metric == "accuracy":
-        correct = [[prediction.correct for prediction in run] for run in runs]
-        return mean_interval(np.mean(correct, axis=0), groups, draws=draws, seed=seed)
-    if metric == "invalid_rate":
-        invalid = [[not prediction.valid for prediction in run] for run in runs]
-        return mean_interval(np.mean(invalid, axis=0), groups, draws=draws, seed=seed)
+    if metric in SHARES:
+        return mean_interval(np.mean([SHARES[metric](run) for run in runs], axis=0), groups, draws=draws, seed=seed)
     if metric in RATIOS:
         return _ratio_interval([RATIOS[metric](run) for run in runs], groups, draws=draws, seed=seed)
     if metric in SUMS:
@@ -183,9 +194,11 @@ def _recall(counts: Floats) -> Floats:
     return result
 
 
-def _text_sums(name: str) -> Callable[[Sequence[Prediction], Indices, int], Floats]:
+def _added(counts_of_items: Callable[[Sequence[Prediction]], Floats]) -> Callable[..., Floats]:
+    """What the counts of each item, (E, any), add up to in each group."""
+
     def sums(run: Sequence[Prediction], codes: Indices, num_groups: int) -> Floats:
-        counts = text_counts(name, run)
+        counts = counts_of_items(run)
         totals = np.zeros((num_groups, counts.shape[1]))
         np.add.at(totals, codes, counts)
         return totals
@@ -199,8 +212,9 @@ SUMS = MappingProxyType(
     {
         "balanced_accuracy": (_class_counts, _recall),
         "macro_f1": (_class_counts, _f1),
-        "bleu": (_text_sums("bleu"), lambda sums: text_score("bleu", sums)),
-        "chrf": (_text_sums("chrf"), lambda sums: text_score("chrf", sums)),
+        "bleu": (_added(lambda run: text_counts("bleu", run)), lambda sums: text_score("bleu", sums)),
+        "chrf": (_added(lambda run: text_counts("chrf", run)), lambda sums: text_score("chrf", sums)),
+        "meteor": (_added(counts_of), meteor_score),
     }
 )
 

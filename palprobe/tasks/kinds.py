@@ -25,7 +25,7 @@ KINDS: Mapping[TaskKind, KindRules] = MappingProxyType(
     {
         "classification": KindRules(
             "likelihood",
-            ("accuracy", "balanced_accuracy", "macro_f1", "invalid_rate"),
+            ("accuracy", "balanced_accuracy", "macro_f1", "embedding_accuracy", "invalid_rate"),
             "Which sound is this?",
             "the most likely of one set of labels",
         ),
@@ -38,7 +38,7 @@ KINDS: Mapping[TaskKind, KindRules] = MappingProxyType(
         ),
         "multiple-choice": KindRules(
             "likelihood",
-            ("accuracy", "macro_f1", "invalid_rate"),
+            ("accuracy", "macro_f1", "embedding_accuracy", "invalid_rate"),
             "What is the answer?",
             "the most likely of the question's own options, by their text",
         ),
@@ -54,6 +54,9 @@ KINDS: Mapping[TaskKind, KindRules] = MappingProxyType(
                 "cider_d",
                 "bleu",
                 "chrf",
+                "meteor",
+                "sbert_similarity",
+                "bertscore",
                 "distinct_2",
                 "mean_length",
                 "vocabulary",
