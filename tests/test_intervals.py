@@ -126,6 +126,13 @@ def test_counts_of_different_words_have_no_interval(metric):
     assert found.value == METRICS.load(metric)(CAPTIONS)
 
 
+@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+def test_answers_without_a_fault_claim_no_certainty(metric):
+    """Where each answer is its reference every draw has the score 1, which is no interval."""
+    found = metric_interval(metric, [[replace(item, prediction=item.reference) for item in CAPTIONS]], draws=20)
+    assert (found.value, found.method) == (pytest.approx(1.0), "none") and np.isnan([found.low, found.high]).all()
+
+
 def test_many_scores_are_drawn_less_often_and_it_is_said(monkeypatch):
     """Beyond so many clips times classes a ranking has 200 draws, which its method tells; below, what was asked for."""
     monkeypatch.setattr("palprobe.stats.intervals.MANY_SCORES", len(CLIPS) * 4 - 1)

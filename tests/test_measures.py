@@ -208,6 +208,9 @@ def test_folders_are_checked_before_any_work(tones, folder, refused):  # noqa: F
     """A folder that is absent, a layer of no model, and a model that no task is scored by: a line each, at once."""
     words = ["compare", "--tasks", tones, "--set", "scoring.method=generation"]
     refused(*words, "--set", "scoring.embedder=nowhere", code=1, texts=["scoring.embedder: nowhere", "config.json"])
+    train = ["train", "--encoder", "logmel", "--task", tones, "--fold", "0", "--set", "scoring.embedder=nowhere"]
+    refused(*train, code=1, texts=["scoring.embedder: nowhere"])
+    refused("validate", "--set", "scoring.embedder=nowhere", code=1, texts=["scoring.embedder: nowhere"])
     refused(*words, "--set", "scoring.bertscore_layer=3", code=1, texts=["bertscore_model names none"])
     refused(*words, "--set", f"scoring.bertscore_model={folder}", code=2, texts=["compares captions"])
     named = f"scoring.embedder={folder}"

@@ -80,6 +80,7 @@ def train(
     Example: palprobe train --encoder logmel --task esc50=ESC-50-master --integration lal --fold 1
     """
     from palprobe.cli.progress import Watching
+    from palprobe.evaluation.measures import check_models
     from palprobe.grid.work import train_run
     from palprobe.runs import Cell
     from palprobe.specs import parse_encoder, split_encoders
@@ -101,6 +102,7 @@ def train(
             f"train makes one run, and the recipe sweeps over {', '.join(chosen.sweep)}. "
             "Add --set sweep={}, and what is to be trained."
         )
+    check_models(chosen.scoring)
     places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
     workspace = Workspace(chosen, places)
     if any(parse_encoder(name).layer == "all" for name in split_encoders(encoder)):

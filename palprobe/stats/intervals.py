@@ -132,8 +132,8 @@ def _sums_interval(metric: str, runs: Runs, groups: Sequence[str], *, draws: int
         sums = totals(run, codes, num_groups)  # (G, any)
         point += float(formula(sums.sum(axis=0))) / len(runs)
         resampled += formula(resampled_sums(sums, draws, seed)) / len(runs)
-    if totals is _class_counts and np.ptp(resampled) == 0:  # of shares alone
-        return wilson_over_groups(point, num_groups)
+    if np.ptp(resampled) == 0:  # no width would claim certainty; Wilson's is of shares alone
+        return wilson_over_groups(point, num_groups) if totals is _class_counts else _without(point)
     return percentile(point, resampled, _method(groups))
 
 
