@@ -14,8 +14,9 @@ import secrets
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -85,6 +86,15 @@ def open_shard(path: Path, cache: Path) -> Shard:
     return Shard(path, sha, samples)
 
 
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The names of shards without their suffix, after as many folders as it takes to tell them apart."""
+    for depth in count(1):
+        names = ["/".join(path.absolute().parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return [name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar") for name in names]
+
+
 def _rows(folder: Path) -> list[dict[str, Any]] | None:
     """The index of an unpacked shard; None unless all of its files are there."""
     try:
@@ -133,7 +143,7 @@ class _Writer:
         self._members += 1
         suffix = name.suffix.lower()
         key = str(name).removesuffix(name.suffix)
-        empty = {"key": key, "audio": None, "size": 0, "json": None, "others": [], "texts": {}}
+        empty: dict[str, Any] = {"key": key, "audio": None, "size": 0, "json": None, "others": [], "texts": {}}
         row = self._rows.setdefault(key, empty)
         self._check_size(member, LARGEST_JSON if suffix == ".json" else LARGEST_AUDIO)
         if suffix == ".json" and row["json"] is None and (found := _object(stream.read())) is not None:
