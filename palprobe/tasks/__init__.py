@@ -122,6 +122,12 @@ TASKS = Registry(
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
 
 UNREGISTERED = ("manifest", "xares", "wds", "datasets")  # a person's own data: its name says where it is
+OWN_DATA = {  # the same, as `palprobe list tasks` says it
+    "FILE.csv or FILE.jsonl": "any kind: a table of clips and answers, whose column of answers says the kind",
+    "wds:SHARDS": "any kind: tar shards of webdataset, a folder or a pattern; audio with .json, .cls or .txt",
+    "datasets:FOLDER": "any kind: a folder of Hugging Face datasets, saved or downloaded; pip install 'palprobe[hf]'",
+    "xares:FILE.yaml": "a training or evaluation file of xares-llm and its shards",
+}
 SHARDS = "shards"  # folder of what is unpacked
 
 

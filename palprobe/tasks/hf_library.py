@@ -20,14 +20,14 @@ SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 TABLE_SUFFIXES = (".parquet", ".arrow")
 PART = re.compile(r"-\d{5}-of-\d{5}.*$")  # of a table that was cut into several files
 BATCH = 16  # rows that are in memory at once, with their audio
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OSError, NotImplementedError)  # of such a file
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, NotImplementedError)  # of such a file
 
 
 @dataclass(frozen=True)
 class Column:
     """What a column holds."""
 
-    holds: str  # audio, label, text, number, list (of labels, texts or numbers) or other
+    holds: str  # audio, label, text, number, list (of labels, texts or whole numbers) or other
     names: tuple[str, ...] = ()  # of its class labels, by their number
 
 
@@ -145,7 +145,8 @@ def _column(feature: Any, library: Any) -> Column:
     inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     if isinstance(inner, (library.ClassLabel, library.Value)):
         found = _column(inner, library)
-        return Column("other" if found.holds == "other" else "list", found.names)
+        embedding = isinstance(inner, library.Value) and "float" in inner.dtype
+        return Column("other" if embedding or found.holds == "other" else "list", found.names)
     return Column("other")
 
 
