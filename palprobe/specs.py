@@ -11,6 +11,8 @@ from palprobe.errors import UsageError
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
 XARES, YAML_SUFFIXES = "xares:", (".yaml", ".yml")  # of a task; an encoder of that prefix is a .py file
+WEBDATASET, DATASETS = "wds:", "datasets:"  # tar shards, and folders of Hugging Face datasets
+COLUMN_CHOICE = re.compile(r":(?P<role>\w+)=(?P<column>[^:]+)$")  # after their path: which column is meant
 FOREIGN = ("xares", "hear", "s3prl")  # interfaces of other people's encoder classes
 LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
 SPEC_BEGINS = re.compile(
@@ -52,12 +54,13 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """`NAME[:VARIANT][=FOLDER]`, a manifest file, `-` for JSONL on stdin, or `xares:FILE.yaml`."""
+    """`NAME[:VARIANT][=FOLDER]`, a manifest, `-` for JSONL on stdin, or what one of the prefixes above says."""
 
     text: str
-    name: str  # a registered name, "manifest" or "xares"
+    name: str  # a registered name, "manifest", "xares", "wds" or "datasets"
     variant: str | None = None
     path: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()  # of a manifest → what it is called in those shards or that folder
 
 
 def split_list(text: str) -> list[str]:
@@ -132,8 +135,15 @@ def _cut_layer(rest: str, text: str) -> tuple[str, str]:
 
 
 def parse_task(text: str) -> TaskSpec:
-    """Takes a task spec apart without looking at the disk."""
+    """Takes a task spec apart without looking at the disk.
+
+    Raises:
+        UsageError: an empty name or path, or a prefix with something else than it is for.
+    """
     stripped = text.strip()
+    for prefix in (WEBDATASET, DATASETS):
+        if stripped.startswith(prefix):
+            return _parse_shards(stripped, prefix)
     if stripped == "-" or stripped.endswith(MANIFEST_SUFFIXES):
         return TaskSpec(stripped, "manifest", None, stripped)
     if stripped.startswith(XARES):
@@ -145,7 +155,22 @@ def parse_task(text: str) -> TaskSpec:
     name, _, variant = rest.partition(":")
     if not name:
         raise UsageError(
-            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl, - (JSONL on stdin) or "
-            "xares:FILE.yaml."
+            f"Task {text!r} has no name. Write NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl, - (JSONL on stdin), "
+            "xares:FILE.yaml, wds:SHARDS or datasets:FOLDER."
         )
     return TaskSpec(rest, name, variant or None, folder or None)
+
+
+def _parse_shards(text: str, prefix: str) -> TaskSpec:
+    """`wds:SHARDS` or `datasets:FOLDER`, with any number of `:NAME=COLUMN` behind it."""
+    path, chosen = text.removeprefix(prefix), list[tuple[str, str]]()
+    while found := COLUMN_CHOICE.search(path):
+        chosen.insert(0, (found["role"], found["column"].strip()))
+        path = path[: found.start()]
+    if not path.strip():
+        raise UsageError(f"Task {text!r} names no files. Write wds:SHARDS or datasets:FOLDER.")
+    if path.count("{") != path.count("}"):
+        raise UsageError(f"Task {text!r}: a brace is open. Quote what holds a comma, as in CSV: '\"wds:{{a,b}}.tar\"'.")
+    if len(dict(chosen)) < len(chosen):
+        raise UsageError(f"Task {text!r}: one column is named twice. Name each once.")
+    return TaskSpec(text, prefix.removesuffix(":"), None, path.strip(), tuple(chosen))

@@ -45,11 +45,37 @@ def test_encoder_specs_that_are_none(text):
         ("rows.jsonl", TaskSpec("rows.jsonl", "manifest", None, "rows.jsonl")),
         ("-", TaskSpec("-", "manifest", None, "-")),
         ("xares:peer/EVAL.yml", TaskSpec("xares:peer/EVAL.yml", "xares", None, "peer/EVAL.yml")),
+        ("wds:d/{a,b}-*.tar", TaskSpec("wds:d/{a,b}-*.tar", "wds", None, "d/{a,b}-*.tar")),
+        (
+            "datasets:d/rows.csv:label=genre:group=the artist",
+            TaskSpec(
+                "datasets:d/rows.csv:label=genre:group=the artist",
+                "datasets",
+                None,
+                "d/rows.csv",
+                (("label", "genre"), ("group", "the artist")),
+            ),
+        ),
     ],
 )
 def test_task_grammar(text, expected):
-    """NAME[:VARIANT][=FOLDER], a manifest file, or stdin."""
+    """NAME[:VARIANT][=FOLDER], a manifest file, stdin, or a prefix with what it is for and which columns are meant."""
     assert parse_task(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wds:", "names no files"),
+        ("datasets::label=x", "names no files"),
+        ("wds:d/{train", "a brace is open. Quote what holds a comma"),
+        ("datasets:d:label=a:label=b", "one column is named twice"),
+    ],
+)
+def test_shards_and_folders_that_are_not_named(text, words):
+    """A prefix without files, the half of a name with a comma, and two columns for one are refused."""
+    with pytest.raises(UsageError, match=words):
+        parse_task(text)
 
 
 def test_lists_quote_like_csv():

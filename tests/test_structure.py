@@ -51,6 +51,8 @@ HOMES = {
     "jiwer": {"metrics"},
     "sacrebleu": {"metrics"},
     "pandas": {"report"},
+    "datasets": {"tasks"},
+    "pyarrow": {"tasks"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
 }
@@ -119,7 +121,19 @@ try:
 except SystemExit as end:
     assert end.code == 0
 """
-HEAVY = {"torch", "torchaudio", "transformers", "pandas", "scipy", "sklearn", "peft", "accelerate", "matplotlib"}
+HEAVY = {
+    "torch",
+    "torchaudio",
+    "transformers",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "peft",
+    "accelerate",
+    "matplotlib",
+    "datasets",
+    "pyarrow",
+}
 
 
 def test_help_loads_nothing_heavy():

@@ -51,12 +51,13 @@ def _parts() -> dict[str, dict[str, str]]:
     from palprobe.llm import LLMS
     from palprobe.llm.families import SERVED
     from palprobe.metrics import METRICS
-    from palprobe.tasks import TASKS
+    from palprobe.tasks import OWN_DATA, TASKS
     from palprobe.tasks.kinds import KINDS
 
     registries = dict(zip(LISTS[:5], (ENCODERS, INTEGRATIONS, TASKS, LLMS, METRICS), strict=True))
     found = {kind: {n: part.summary for n, part in registry.parts.items()} for kind, registry in registries.items()}
     found["llms"] |= {"FOLDER or ORG/REPO": f"a decoder-only model in safetensors: {'; '.join(SERVED.values())}"}
+    found["tasks"] |= OWN_DATA
     found["kinds"] = {
         kind: f"{rules.method}: {rules.reading}; by {', '.join(rules.metrics)}" for kind, rules in KINDS.items()
     }

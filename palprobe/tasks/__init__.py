@@ -121,6 +121,13 @@ TASKS = Registry(
 )
 SYNTHESISED = frozenset({"diagnostics"})  # made by palprobe: they need a cache, not the data of a publisher
 
+UNREGISTERED = ("manifest", "xares", "wds", "datasets")  # a person's own data: its name says where it is
+OWN_DATA = {  # the same, as `palprobe list tasks` says it
+    "FILE.csv or FILE.jsonl": "any kind: a table of clips and answers, whose column of answers says the kind",
+    "wds:SHARDS": "any kind: tar shards of webdataset, a folder or a pattern; audio with .json, .cls or .txt",
+    "datasets:FOLDER": "any kind: a folder of Hugging Face datasets, saved or downloaded; pip install 'palprobe[hf]'",
+    "xares:FILE.yaml": "a training or evaluation file of xares-llm and its shards",
+}
 SHARDS = "shards"  # folder of what is unpacked
 
 
@@ -128,10 +135,10 @@ def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_miss
     """Reads a task's labels and finds its audio; decodes nothing.
 
     Args:
-        spec: a registered task, a manifest, or a file of xares-llm.
+        spec: a registered task, or one of `UNREGISTERED`.
         data_root: holds a folder NAME for each task whose spec gives no folder.
         cache: where synthesised tasks are rendered; shards are unpacked beside it.
-        allow_missing: count the absent audio files of a manifest instead of refusing it.
+        allow_missing: count the absent audio of a person's own data instead of refusing it.
 
     Raises:
         UnknownNameError: no such task or variant.
@@ -146,6 +153,14 @@ def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_miss
         from palprobe.tasks.xares import load_xares
 
         data = load_xares(spec.path or "", cache=cache.with_name(SHARDS))
+    elif spec.name == "wds":
+        from palprobe.tasks.webdataset import load_webdataset
+
+        data = load_webdataset(spec, cache=cache.with_name(SHARDS), allow_missing=allow_missing)
+    elif spec.name == "datasets":
+        from palprobe.tasks.hf_datasets import load_hf_dataset
+
+        data = load_hf_dataset(spec, cache=cache.with_name(SHARDS), allow_missing=allow_missing)
     else:
         TASKS.check(spec.name)
         folder = _folder(spec, data_root, cache)
@@ -159,7 +174,7 @@ def load_task(spec: TaskSpec, *, data_root: Path | None, cache: Path, allow_miss
 
 def is_located(spec: TaskSpec, data_root: Path | None) -> bool:
     """Whether anything says where a task's data is; raises UnknownNameError if there is no such task."""
-    if spec.name in ("manifest", "xares"):
+    if spec.name in UNREGISTERED:
         return True
     TASKS.check(spec.name)
     return spec.path is not None or spec.name in SYNTHESISED or data_root is not None

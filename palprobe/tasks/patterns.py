@@ -118,4 +118,4 @@ def _origin(name: str, repo: str | None) -> str:
             f" It is of the data set {repo} on the hub: "
             f"`hf download {repo} {name} --repo-type dataset --local-dir FOLDER`, and {DATA_HOME}=FOLDER."
         )
-    return " Mend the path, which starts at the YAML's folder."
+    return " Mend the path."

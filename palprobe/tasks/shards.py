@@ -6,6 +6,7 @@ name that stands in a tar becomes a path. What leads out of the tar, links, devi
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -13,8 +14,9 @@ import secrets
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -22,6 +24,7 @@ from palprobe.errors import DataError, PalprobeError
 from palprobe.files import READ_BLOCK_BYTES, canonical_json, indexed_sha256, read_json, write_json
 from palprobe.tasks.layout import AUDIO_SUFFIXES
 
+TEXT_SUFFIXES = (".txt", ".cls")  # kept as they are, beside the JSON
 MOST_MEMBERS = 1_000_000
 LARGEST_AUDIO, LARGEST_JSON, LARGEST_SHARD = 1 << 30, 1 << 20, 1 << 38  # bytes of a member, and of all that is written
 GZIP = b"\x1f\x8b"
@@ -37,7 +40,8 @@ class Sample:
     key: str  # path in the shard without its suffix
     audio: Path | None  # in the cache
     content: Mapping[str, Any] | None  # None: there is no JSON object
-    others: tuple[str, ...]  # suffixes of what else has that name, and is not read
+    others: tuple[str, ...]  # suffixes of what else has that name
+    texts: Mapping[str, str] = field(default_factory=dict)  # of `TEXT_SUFFIXES`, what is UTF-8
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,35 @@ def open_shard(path: Path, cache: Path) -> Shard:
         rows = _rows(folder)
         assert rows is not None  # noqa: S101 - has just been written
     samples = tuple(
-        Sample(row["key"], None if row["audio"] is None else folder / row["audio"], row["json"], tuple(row["others"]))
+        Sample(
+            key=row["key"],
+            audio=None if row["audio"] is None else folder / row["audio"],
+            content=row["json"],
+            others=tuple(row["others"]),
+            texts=row["texts"],
+        )
         for row in rows
     )
     return Shard(path, sha, samples)
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The names of shards without their suffix, after as many folders as it takes to tell them apart."""
+    for depth in count(1):
+        names = ["/".join(path.absolute().parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return [name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar") for name in names]
 
 
 def _rows(folder: Path) -> list[dict[str, Any]] | None:
     """The index of an unpacked shard; None unless all of its files are there."""
     try:
         rows: list[dict[str, Any]] = read_json(folder / INDEX)["samples"]
-        whole = all(row["audio"] is None or (folder / row["audio"]).stat().st_size == row["size"] for row in rows)
+        whole = all(
+            "texts" in row and (row["audio"] is None or (folder / row["audio"]).stat().st_size == row["size"])
+            for row in rows
+        )
     except (OSError, PalprobeError, KeyError, TypeError):
         return None
     return rows if whole else None
@@ -121,16 +143,20 @@ class _Writer:
         self._members += 1
         suffix = name.suffix.lower()
         key = str(name).removesuffix(name.suffix)
-        row = self._rows.setdefault(key, {"key": key, "audio": None, "size": 0, "json": None, "others": []})
+        empty: dict[str, Any] = {"key": key, "audio": None, "size": 0, "json": None, "others": [], "texts": {}}
+        row = self._rows.setdefault(key, empty)
         self._check_size(member, LARGEST_JSON if suffix == ".json" else LARGEST_AUDIO)
-        if suffix == ".json" and row["json"] is None:
-            row["json"] = _object(stream.read())
+        if suffix == ".json" and row["json"] is None and (found := _object(stream.read())) is not None:
+            row["json"] = found
         elif suffix in AUDIO_SUFFIXES and row["audio"] is None:
             file = f"{self._members:07d}{suffix}"
             row |= {"audio": file, "size": member.size}
             self._keep(stream.read(), self._folder / file)
         else:
             row["others"].append(suffix)
+            if suffix in TEXT_SUFFIXES and member.size <= LARGEST_JSON:
+                with contextlib.suppress(UnicodeDecodeError):
+                    row["texts"].setdefault(suffix, stream.read().decode("utf-8-sig"))
 
     def _keep(self, content: bytes, path: Path) -> None:
         try:

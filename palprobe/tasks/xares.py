@@ -11,7 +11,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from palprobe.errors import DataError
 from palprobe.files import digest
 from palprobe.tasks.layout import one_line
 from palprobe.tasks.patterns import find_shards, places
-from palprobe.tasks.shards import Sample, Shard, open_shard
+from palprobe.tasks.shards import Sample, Shard, open_shard, short_names
 from palprobe.tasks.xares_yaml import NOT_COMPUTED, PeerFile, PeerSet, read_peer_file
 from palprobe.types import Example, TaskData, TaskKind
 
@@ -102,7 +101,7 @@ def _kind(file: PeerFile) -> TaskKind:
 
 def _read(file: PeerFile, one: PeerSet, shards: Sequence[Shard]) -> _Reading:
     reading = _Reading()
-    for shard, short in zip(shards, _short_names([shard.path for shard in shards]), strict=True):
+    for shard, short in zip(shards, short_names([shard.path for shard in shards]), strict=True):
         for sample in shard.samples:
             item = f"{one.name}/{short}/{sample.key}"
             reason = _why_not(sample, one.keys)
@@ -120,15 +119,6 @@ def _read(file: PeerFile, one: PeerSet, shards: Sequence[Shard]) -> _Reading:
             else f"{str(file.path)!r}, {one.name!r}: its shards hold no sample."
         )
     return _with_choices(reading, one)
-
-
-def _short_names(paths: Sequence[Path]) -> list[str]:
-    """The names of shards without their suffix, after as many folders as it takes to tell them apart."""
-    for depth in count(1):
-        names = ["/".join(path.absolute().parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return [name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar") for name in names]
 
 
 def _why_not(sample: Sample, keys: Sequence[str]) -> str | None:
