@@ -39,7 +39,7 @@ def plan_lines(workspace: Workspace, stage: str | None, tell: Callable[[str], ob
     cells = [(cell, planned(workspace, cell)) for cell in cells_of(workspace)]
     if later := sum(plan is None for _, plan in cells):
         tell(
-            f"{later} blind runs are not in the plan: how much they are shown is known after extraction. Plan again "
+            f"palprobe: {later} blind runs are not in the plan: how much they are shown is known after extraction. Plan again "
             "then, or leave them to compare."
         )
     lines: dict[str, list[str]] = {
