@@ -33,7 +33,10 @@ def test_encoder_grammar(text, expected):
     assert parse_encoder(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "random:", "random1:", "random9223372036854775808:beats", "@6", "whisper@six", "whisper@mean:4", "xares:"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "random:", "random1:", "random9223372036854775808:beats", "@6", "whisper@six", "whisper@mean:4", "xares:"],
+)
 def test_encoder_specs_that_are_none(text):
     """An empty name, an unknown layer form or a seed that torch does not take is a usage error."""
     with pytest.raises(UsageError):
