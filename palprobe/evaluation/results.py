@@ -19,7 +19,7 @@ from palprobe.tasks.kinds import KINDS
 from palprobe.types import Split, TaskData, TaskKind
 
 if TYPE_CHECKING:
-    from palprobe.training.workspace import Plan
+    from palprobe.training.planned import Planned
 
 VERSION = 1  # of the scorer
 RESULT = "result.json"
@@ -125,7 +125,7 @@ def scorings(section: ScoringSection, kind: TaskKind) -> tuple[ScoringSection, .
 
 
 def evaluations(
-    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+    plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
     run, cell, judging = plan.run, plan.cell, judging_fields(plan.examples(split))
@@ -136,7 +136,7 @@ def evaluations(
 
 
 def evaluation_of(
-    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+    plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> Evaluation:
     """The same of a section that asks for one method."""
     (found,) = evaluations(plan, split, section, dropped, heard)
