@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError
+from palprobe.evaluation.heard import hearing
 from palprobe.evaluation.measures import load_models, measured
 from palprobe.evaluation.predict import predict
+from palprobe.evaluation.provenance import provenance
 from palprobe.evaluation.record import answers, write
 from palprobe.evaluation.results import check_scoring, evaluation_of
-from palprobe.features.source import FeatureSource
+from palprobe.features.source import Source
 from palprobe.llm.tokenizer import TEMPLATE
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.runs import trainable_label
-from palprobe.specs import parse_encoder, split_encoders
+from palprobe.specs import split_encoders
 from palprobe.tasks.kinds import KINDS
 from palprobe.tasks.options import drawn, lists_options
 from palprobe.training.cost import Meter
 from palprobe.training.out_of_memory import when_out_of_memory
+from palprobe.training.planned import Usable
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import layer_weights, load_probe
-from palprobe.training.workspace import Plan, Usable, Workspace
+from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import Split
 
-RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
 LISTED = "listed: likelihoods are means over the cyclic orders, text is generated from an order drawn by the id"
 EVERY_CHOICE = "none: log likelihood of every choice, its end included"
 GREEDY, BEAMS = "greedy, to the first newline", "{} beams, mean log probability per token, to the first newline"
 
 
 def evaluate(
-    workspace: Workspace, plan: Plan, split: Split, section: ScoringSection, *, dropped: Sequence[str] = ()
+    workspace: Workspace,
+    plan: Plan,
+    split: Split,
+    section: ScoringSection,
+    *,
+    dropped: Sequence[str] = (),
+    heard: str = NO_CONTROL,
 ) -> Path:
     """Scores a finished run on a split; a result of the same identity is left alone.
 
@@ -47,6 +53,7 @@ def evaluate(
         split: test or validation.
         section: how answers are read; of one method at most.
         dropped: encoders of several that the LLM is not shown, in their order (from `check_dropped`).
+        heard: what is heard in place of the clips (from `check_heard`).
 
     Returns:
         the folder with predictions.jsonl and result.json.
@@ -60,18 +67,20 @@ def evaluate(
     """
     training = plan.run.summary()
     plan.run.check()
-    evaluation = evaluation_of(plan, split, section, dropped)
+    evaluation = evaluation_of(plan, split, section, dropped, heard)
     if evaluation.is_there:
         return evaluation.folder
     check_scoring(replace(plan.task, examples=plan.examples(split)), evaluation.section)
-    sources, usable = workspace.sources(plan), workspace.usable(plan, split)
+    usable = workspace.usable(plan, split)
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
     device = resolve_device(workspace.places.device)
     meter = Meter(device)
-    probe = load_probe(plan, sources, device=device)
+    probe = load_probe(plan, workspace.sources(plan), device=device)
     metrics = KINDS[plan.task.kind].metrics
     models = load_models(evaluation.section, metrics, device=device)
+    given = hearing(heard, workspace, plan, usable, probe)
+    sources = given.sources
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
@@ -83,6 +92,7 @@ def evaluate(
         "decoding": _decoding(evaluation.section),
         "device": device,
         **answers(evaluation, found.predictions, usable.examples, metrics, reasons=found.reasons),
+        **({"heard": given.told} if given.told else {}),
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write(evaluation.folder, found.predictions, result)
@@ -107,41 +117,18 @@ def _decoding(section: ScoringSection) -> str:
     )
 
 
-def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable) -> dict[str, Any]:
-    cell, names = plan.cell, split_encoders(plan.cell.encoder)
+def _result(plan: Plan, sources: Sequence[Source], usable: Usable) -> dict[str, Any]:
     listed, first = lists_options(plan.recipe.prompt, plan.task.kind), usable.examples[0]
     return {
-        "cell": {
-            "encoder": cell.encoder,
-            "layer": "+".join(parse_encoder(name).layer for name in names),
-            "integration": cell.integration,
-            "llm": cell.llm,
-            "trainable": trainable_label(plan.recipe),
-            "task": plan.task.name,
-            "fold": cell.fold,
-            "seed": cell.seed,
-        },
-        "run_id": plan.run.id,
-        "licence": plan.task.licence,
-        "citation": plan.task.citation,
-        "versions": {name: metadata.version(name) for name in RECORDED_VERSIONS},
-        "commit": _commit(),
+        **provenance(plan, sources, usable, trainable=trainable_label(plan.recipe)),
         "llm_revision": plan.llm.revision,
         "template": TEMPLATE if plan.recipe.prompt.template == "raw" else plan.recipe.prompt.template,
         "prompt": drawn(first).prompt if listed else first.prompt,
         **({"options": LISTED} if listed else {}),
-        "counts": {
-            "found": usable.counts.found,
-            "missing": usable.counts.missing,
-            "dropped": usable.counts.dropped,
-            "used": usable.counts.used,
-            "padded": usable.counts.padded,
-        },
-        "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
     }
 
 
-def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
+def _cost(probe: Probe, sources: Sequence[Source], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
     tokens = [probe.num_audio_tokens([source.num_tokens(key) for source in sources]) for key in usable.keys]
     rates = [
         branch.pooling.tokens_per_second(source.frame_rate)
@@ -156,17 +143,3 @@ def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, traini
         "peak_memory_method": training["peak_memory_method"],
         "machine": training.get("machine", ""),  # runs of before do not say
     }
-
-
-def _commit() -> str | None:
-    """The commit that palprobe runs from, when it runs from a checkout of its own."""
-    root, git = Path(__file__).parent.parent.parent, shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return None
-    found = subprocess.run(  # noqa: S603 - fixed words
-        [git, "-C", str(root), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None

@@ -12,6 +12,7 @@ from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageErro
 from palprobe.evaluation.measures import INDEX, MODEL_KEYS, USES, check_models_are_used, model_fields, named_in
 from palprobe.evaluation.xares import judging_fields
 from palprobe.files import read_json
+from palprobe.recipe.rigor import NO_CONTROL, controls_that
 from palprobe.recipe.scoring import Method, ScoringSection
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
@@ -19,10 +20,9 @@ from palprobe.tasks.kinds import KINDS
 from palprobe.types import Split, TaskData, TaskKind
 
 if TYPE_CHECKING:
-    from palprobe.training.workspace import Plan
+    from palprobe.training.planned import Planned
 
 VERSION = 1  # of the scorer
-NO_CONTROL = "none"  # the trained probe with its own audio
 RESULT = "result.json"
 USUAL = ScoringSection()
 # Of an identity: how answers are read; the rest is how they were got.
@@ -45,14 +45,18 @@ class Evaluation:
     split: Split
     section: ScoringSection  # of one method
     dropped: tuple[str, ...] = ()  # encoders that the LLM is not shown
+    heard: str = NO_CONTROL  # what is heard in place of the clips
+    trained: str = NO_CONTROL  # the control that the run itself is
     judging: Mapping[str, Any] = field(default_factory=dict)  # of a file of xares-llm: by what its sets are judged
     models: Mapping[str, Any] = field(default_factory=dict)  # that texts are compared by; from `model_fields`
     source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
 
     @property
     def control(self) -> str:
-        """The name of the control that leaves some of the encoders out; `none` where all are heard."""
-        return f"without {'+'.join(self.dropped)}" if self.dropped else NO_CONTROL
+        """What is done otherwise than in a comparison: to the run, or to what it hears."""
+        if self.dropped:
+            return f"without {'+'.join(self.dropped)}"
+        return self.trained if self.heard == NO_CONTROL else self.heard
 
     @property
     def scoring(self) -> str:
@@ -65,6 +69,8 @@ class Evaluation:
         if self.dropped:  # by their places, as a spec may hold what no folder's name may
             names = split_encoders(self.encoder)
             name += "-without-" + "-".join(str(names.index(encoder) + 1) for encoder in self.dropped)
+        if self.heard != NO_CONTROL:
+            name += f"-{self.heard}"
         return self.run / "eval" / name
 
     @property
@@ -127,19 +133,21 @@ def scorings(section: ScoringSection, kind: TaskKind) -> tuple[ScoringSection, .
 
 
 def evaluations(
-    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
+    plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
-    run, judging = plan.run, judging_fields(plan.examples(split))
+    run, cell, judging = plan.run, plan.cell, judging_fields(plan.examples(split))
     metrics, index = KINDS[plan.task.kind].metrics, run.folder.parent / INDEX
     return tuple(
         Evaluation(
             run.folder,
             run.id,
-            plan.cell.encoder,
+            cell.encoder,
             split,
             one,
             tuple(dropped),
+            heard,
+            cell.control,
             judging,
             model_fields(one, metrics, index),
         )
@@ -147,9 +155,11 @@ def evaluations(
     )
 
 
-def evaluation_of(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> Evaluation:
+def evaluation_of(
+    plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+) -> Evaluation:
     """The same of a section that asks for one method."""
-    (found,) = evaluations(plan, split, section, dropped)
+    (found,) = evaluations(plan, split, section, dropped, heard)
     return found
 
 
@@ -229,3 +239,21 @@ def check_dropped(run: Path, encoder: str, dropped: Sequence[str]) -> list[str]:
     if set(dropped) == set(names):
         raise UsageError(f"--drop {','.join(dropped)}: {run} would hear nothing. Keep one of its encoders.")
     return [name for name in names if name in dropped]
+
+
+def check_heard(control: str, trained: str = NO_CONTROL) -> str:
+    """The name of a control that a finished run is evaluated under.
+
+    Args:
+        control: as asked for.
+        trained: the control that the run itself is.
+
+    Raises:
+        UsageError: there is none of that name, or the run is a control itself.
+    """
+    known = (NO_CONTROL, *controls_that("evaluated"))
+    if control not in known:
+        raise UsageError(f"--control {control}: no such control.{near_miss(control, known)} Known: {', '.join(known)}.")
+    if NO_CONTROL not in (control, trained):
+        raise UsageError(f"--control {control}: the run is a control itself ({trained}). Name one that is not.")
+    return control

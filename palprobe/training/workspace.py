@@ -4,60 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from palprobe.errors import UnfinishedError, UsageError
 from palprobe.features.clips import ClipIndex
-from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
-from palprobe.features.source import FeatureSource
+from palprobe.features.constant import constant_of, is_blind
+from palprobe.features.identity import feature_identities, recorded_identities
+from palprobe.features.source import FeatureSource, Source
 from palprobe.files import digest
-from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose
+from palprobe.integrations.routing import Choice, Chosen, check_route, choose, fitting
 from palprobe.llm import LLMSource, find_llm, load_tokenizer, template_fields
 from palprobe.recipe import Recipe
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.sweep import Variant, distinct
 from palprobe.recipe.training import Trainable
-from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
+from palprobe.runs import Cell, Places, extract_command, run_of, trainable_of
 from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
+from palprobe.tasks.controls import controlled
 from palprobe.tasks.options import drawn, lists_options, options_fields
-from palprobe.tasks.splits import Splits, split_task, task_digest_fields
-from palprobe.training.curriculum import WITHOUT_EFFECT, Material, Stage, plan_course, train_fields
-from palprobe.types import Counts, Example, Kind, Split, TaskData
+from palprobe.tasks.silence import STIMULI
+from palprobe.tasks.splits import Splits, split_task
+from palprobe.training.blind import counted
+from palprobe.training.curriculum import Material, Stage, plan_course, train_fields
+from palprobe.training.planned import EncoderFeatures, Planned, Usable, task_digest
+from palprobe.training.resolution import options, resolved
+from palprobe.types import Counts, Example, Split, TaskData
 
 LLM_INDEX = "llms.jsonl"  # beside the features: sha256 of the files of LLMs
 VERSION = 1  # of the training loop and the probe; part of every run's identity
 
-EncoderFeatures = tuple[StoreIdentity, ...]  # one store, or one for each layer that the probe weighs
-
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """A cell with everything that its names stand for; nothing heavy is loaded."""
+class Plan(Planned):
+    """A cell of an LLM, whose probe is trained in stages."""
 
-    cell: Cell
-    recipe: Recipe
-    task: TaskData
-    splits: Splits
-    keys: dict[str, str]  # example id -> clip key
-    features: tuple[EncoderFeatures, ...]  # of each encoder
     llm: LLMSource
     integrations: tuple[Choice, ...]  # in parallel
     trainable: Trainable  # the widest of all stages
     course: tuple[Stage, ...]
-    run: Run
-
-    def examples(self, split: Split) -> tuple[Example, ...]:
-        chosen: tuple[Example, ...] = getattr(self.splits, split)
-        return chosen
-
-
-@dataclass(frozen=True, eq=False)
-class Usable:
-    """A split's examples whose features are there, of every encoder, and what became of the others."""
-
-    examples: tuple[Example, ...]
-    keys: tuple[str, ...]  # in parallel
-    counts: Counts
 
 
 class Workspace:
@@ -81,14 +66,14 @@ class Workspace:
         self._keys: dict[str, dict[str, str]] = {}
         self._features: dict[str, EncoderFeatures] = {}
         self._llms: dict[str, LLMSource] = {}
-        self._sources: dict[str, FeatureSource] = {}
+        self._sources: dict[str, Source] = {}
 
     def task(self, spec: str) -> TaskData:
         if spec not in self._tasks:
             self._tasks[spec] = load_task(
                 parse_task(spec),
                 data_root=self.places.data_root,
-                cache=self.places.store / "stimuli",
+                cache=self.places.store / STIMULI,
                 allow_missing=self.recipe.data.allow_missing,
             )
         return self._tasks[spec]
@@ -116,6 +101,8 @@ class Workspace:
 
     def features(self, encoder: str) -> tuple[EncoderFeatures, ...]:
         """The identities of the features of each encoder in `A+B`."""
+        if constant := constant_of(encoder):
+            return ((constant.identity,),)
         return tuple(self._features_of(name) for name in split_encoders(encoder))
 
     def _features_of(self, encoder: str) -> EncoderFeatures:
@@ -147,6 +134,8 @@ class Workspace:
             PalprobeError: names or options that are not there.
         """
         section = variant.apply(self.recipe).integration
+        if is_blind(encoder):  # where `pal` asks for it, its cell is of the integration that this comes to
+            return choose(integration, fitting(integration, section), {encoder: "general"})
         check_route(section, self.recipe.single_encoders)
         kinds = {name: self._features_of(name)[0].kind for name in split_encoders(encoder)}
         return choose(integration, section, kinds)
@@ -156,7 +145,7 @@ class Workspace:
 
         def identity(variant: Variant) -> dict[str, Any]:
             recipe = variant.apply(self.recipe)
-            return {"llm": recipe.llm, **_options(self.chosen(encoder, integration, variant), recipe)}
+            return {"llm": recipe.llm, **options(self.chosen(encoder, integration, variant), recipe)}
 
         return distinct(self.recipe, identity)
 
@@ -173,22 +162,21 @@ class Workspace:
         Raises:
             PalprobeError: any name, file or value that the cell cannot be run with.
         """
-        splits = self.splits(cell.task, cell.fold)
-        examples = (*splits.train, *splits.validation, *splits.test)
-        keys = self.clip_keys(cell.task, examples)
-        llm = self.llm(cell.llm)
+        splits = controlled(self.splits(cell.task, cell.fold), cell.control, seed=cell.seed)
+        keys = self.clip_keys(cell.task, (*splits.train, *splits.validation, *splits.test))
+        llm, cell = self.llm(cell.llm), counted(self, cell, splits, keys)
         try:
             features = self.features(cell.encoder)
             chosen = self.chosen(cell.encoder, cell.integration, cell.variant)
         except UnfinishedError as error:  # a user's own encoder, of which nothing was extracted
             raise self._not_extracted(cell, "no features") from error
-        cell, recipe = _resolved(cell, chosen, cell.recipe(self.recipe))
+        cell, recipe = resolved(cell, chosen, cell.recipe(self.recipe))
         trainable, course = trainable_of(recipe), plan_course(self, cell, recipe.train, splits, keys)
         fields = [[store.fields for store in stores] for stores in features]
         identity = {
             "version": VERSION,
             "features": fields[0] if len(fields) == 1 else fields,
-            "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
+            "task": task_digest(splits, keys),
             "llm": llm.identity,
             "integration": chosen.identity,
             "train": train_fields(recipe.train, course) | {"trainable": trainable},
@@ -196,20 +184,28 @@ class Workspace:
             "fold": cell.fold,
             **template_fields(llm, recipe.prompt.template),
             **options_fields(recipe.prompt, self.task(cell.task).kind),
+            **({} if cell.control == NO_CONTROL else {"control": cell.control}),
         }
         run = run_of(self.places, identity)
         task, choices = self.task(cell.task), chosen.choices
-        return Plan(cell, recipe, task, splits, keys, features, llm, choices, trainable, course, run)
+        return Plan(cell, recipe, task, splits, keys, features, run, llm, choices, trainable, course)
 
-    def sources(self, plan: Plan) -> tuple[FeatureSource, ...]:
+    def sources(self, plan: Planned) -> tuple[Source, ...]:
         """The cell's features, of each encoder.
 
         Raises:
             UnfinishedError: there are none, with the command that makes them.
         """
-        return tuple(self._source(stores, plan.cell) for stores in plan.features)
+        if constant := constant_of(plan.cell.encoder):
+            return (constant,)
+        return tuple(self.source(stores, plan.cell) for stores in plan.features)
 
-    def _source(self, stores: EncoderFeatures, cell: Cell) -> FeatureSource:
+    def source(self, stores: EncoderFeatures, cell: Cell) -> Source:
+        """The features of one encoder, on behalf of a cell.
+
+        Raises:
+            UnfinishedError: there are none, with the command that makes them.
+        """
         name = digest([store.fields for store in stores])
         if name not in self._sources:
             try:
@@ -218,7 +214,11 @@ class Workspace:
                 raise self._not_extracted(cell, "no features") from error
         return self._sources[name]
 
-    def usable(self, plan: Plan, split: Split) -> Usable:
+    def look_again(self) -> None:
+        """After extraction: forgets what the stores held before."""
+        self._sources.clear()
+
+    def usable(self, plan: Planned, split: Split) -> Usable:
         """The split's examples that have features; clips that could not be decoded are counted as dropped.
 
         Raises:
@@ -226,7 +226,7 @@ class Workspace:
         """
         return self.usable_of(plan, Material(plan.cell.task, plan.examples(split), plan.keys), what=split)
 
-    def usable_of(self, plan: Plan, material: Material, *, what: str) -> Usable:
+    def usable_of(self, plan: Planned, material: Material, *, what: str) -> Usable:
         """The same of any examples that a cell is trained on, perhaps of another task; `what` says which they are."""
         sources = self.sources(plan)
         failed = {key for source in sources for key in source.failures()}
@@ -258,23 +258,3 @@ class Workspace:
         new = [example for example in examples if example.id not in known]
         known |= zip((example.id for example in new), self._clips.keys(new), strict=True)
         return known
-
-
-def _options(chosen: Chosen, recipe: Recipe) -> dict[str, Any]:
-    """What tells combinations of a sweep apart; the recipe is of one of them alone."""
-    train = recipe.train.model_dump(exclude=WITHOUT_EFFECT) | {"trainable": trainable_of(recipe)}
-    return {"integration": chosen.identity, "train": train}
-
-
-def _resolved(cell: Cell, chosen: Chosen, recipe: Recipe) -> tuple[Cell, Recipe]:
-    """The cell under the name that its integration comes to, and the recipe that gives this cell alone.
-
-    `pal` of one encoder is the lal or plits cell itself, and asking for that one finds the same run.
-    """
-    section = chosen.choices[0].section
-    if chosen.name == PAL:  # routes of encoders of other cells are none of this one's business
-        known = {*split_encoders(cell.encoder), *get_args(Kind)}
-        route = {name: way for name, way in recipe.integration.route.items() if name in known}
-        section = recipe.integration.model_copy(update={"route": route})
-    cell = replace(cell, integration=chosen.name)
-    return cell, cell.recipe(recipe).model_copy(update={"integration": section})
