@@ -1,0 +1,185 @@
+"""Bits, by hand and by scikit-learn: what an answer costs, and what audio and examples are worth."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import auc, log_loss
+
+from palprobe.errors import ScoringError
+from palprobe.stats.information import (
+    OnlineCode,
+    Point,
+    answer_bits,
+    area_under,
+    code_length,
+    examples_needed,
+    guess_bits,
+    v_information,
+)
+from palprobe.types import Prediction
+
+SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
+
+
+def said(name, reference, probabilities, *, group=None, text=None, references=()) -> Prediction:
+    """A prediction whose scores are natural logs of these, perhaps not normalised."""
+    scores = {answer: math.log(value) for answer, value in probabilities.items()}
+    answer = max(scores, key=scores.__getitem__)
+    return Prediction(
+        str(name), group or str(name), None, reference, answer, scores, answer == reference, True, references, text
+    )
+
+
+def test_bits_are_of_probabilities_among_the_choices():
+    """By hand: 1/4 against 1/4 of the raw mass is one bit, whatever the rest of the vocabulary took."""
+    assert answer_bits(said(1, "a", {"a": 0.25, "b": 0.25})) == pytest.approx(1)
+    assert answer_bits(said(1, "a", {"a": 1e-30, "b": 3e-30})) == pytest.approx(2)
+    assert answer_bits(said(1, "a", {"a": 0.2})) == 0
+
+
+def test_several_right_answers_count_together_or_on_average():
+    """By hand: two of four equal choices are one bit; references of an open question of 2 and 4 bits cost 3."""
+    four = dict.fromkeys("abcd", 0.1)
+    assert answer_bits(said(1, "a", four, references=("a", "b"))) == pytest.approx(1) == guess_bits(4, 2)
+    open_one = said(1, "a", {"a": 1 / 4, "b": 1 / 16}, text="a", references=("a", "b"))
+    assert answer_bits(open_one) == pytest.approx(3)
+
+
+def test_an_answer_without_likelihood_has_no_bits():
+    """Text that was generated for a closed question has no scores: refused by name, no zero."""
+    with pytest.raises(ScoringError, match="'7' lacks 'a'"):
+        answer_bits(said(7, "a", {"b": 0.5}, text="b"))
+
+
+def test_mean_bits_are_scikit_learns_log_loss():
+    """The mean over items, over ln 2, is sklearn.metrics.log_loss of the normalised rows."""
+    rng = np.random.default_rng(0)
+    raw, labels = rng.random((50, 4)) * 0.1, rng.integers(4, size=50)
+    items = [said(i, str(labels[i]), dict(zip("0123", row, strict=True))) for i, row in enumerate(raw)]
+    expected = log_loss(labels, raw / raw.sum(axis=1, keepdims=True), labels=range(4)) / math.log(2)
+    assert np.mean([answer_bits(item) for item in items]) == pytest.approx(expected)
+
+
+def test_v_information_is_what_audio_takes_off():
+    """By hand: blind 2 and 1 bits, with audio 0 and 2 bits: (2 - 1) / 2 = 0.5 bits over the two items."""
+    blind = {"1": said(1, "a", dict.fromkeys("abcd", 0.25)), "2": said(2, "a", {"a": 0.5, "b": 0.5})}
+    heard = {"1": said(1, "a", {"a": 1.0}), "2": said(2, "a", {"a": 0.25, "b": 0.75})}
+    interval, n = v_information([(heard, blind)])
+    assert (interval.value, n) == (pytest.approx(0.5), 2)
+    assert interval.low == pytest.approx(-1)
+    assert interval.high == pytest.approx(2)
+
+
+def test_v_information_averages_seeds_and_draws_groups():
+    """Two seeds of 1 and 3 bits are 2 bits; an item that one run lacks is left out; one group has no interval."""
+    blind = {name: said(name, "a", {"a": 1 / 8, "b": 7 / 8}, group="one") for name in "123"}
+    first = {name: said(name, "a", {"a": 1 / 4, "b": 3 / 4}, group="one") for name in "12"}
+    second = {name: said(name, "a", {"a": 1.0}, group="one") for name in "123"}
+    interval, n = v_information([(first, blind), (second, blind)])
+    assert (interval.value, n, interval.method) == (pytest.approx(2), 2, "none")
+    assert math.isnan(interval.low)
+    with pytest.raises(ScoringError, match="there are none"):
+        v_information([({}, blind)])
+
+
+def test_a_model_that_hears_nothing_has_no_v_information():
+    """A logistic regression on noise, less the class frequencies, has an interval that holds 0 or lies below it."""
+    rng = np.random.default_rng(1)
+    noise, labels = rng.normal(size=(400, 3)), rng.integers(2, size=400)
+    model = LogisticRegression().fit(noise[:200], labels[:200])
+    share = float(labels[:200].mean())
+    heard, blind = {}, {}
+    for i, row in enumerate(model.predict_proba(noise[200:])):
+        answer = str(labels[200 + i])
+        heard[str(i)] = said(i, answer, dict(zip("01", row, strict=True)))
+        blind[str(i)] = said(i, answer, {"0": 1 - share, "1": share})
+    interval, _ = v_information([(heard, blind)])
+    assert interval.low < 0.01
+    assert abs(interval.value) < 0.05
+
+
+def coded(features, labels, classes) -> OnlineCode:
+    """The online code of a logistic regression over the blocks of SHARES, written out plainly."""
+    ends = [round(share * len(labels)) for share in SHARES]
+    later = []
+    for begin, end in pairwise(ends):
+        model = LogisticRegression(C=0.1, max_iter=1000).fit(features[:begin], labels[:begin])
+        known = [str(name) for name in model.classes_]
+        for number in range(begin, end):
+            row = dict.fromkeys(map(str, range(classes)), 1e-3)
+            row |= dict(zip(known, model.predict_proba(features[number : number + 1])[0], strict=True))
+            later.append(said(number, str(labels[number]), row))
+    return OnlineCode(ends[0], ends[0] * math.log2(classes), tuple(later))
+
+
+def test_random_labels_cost_what_guessing_costs():
+    """Labels that have nothing to do with the features cost about n log2 K: the compression is near 1, below 1.05."""
+    rng = np.random.default_rng(0)
+    found = code_length([coded(rng.normal(size=(640, 2)), rng.integers(4, size=640), 4)])
+    assert found.items == 640
+    assert found.bits.value == pytest.approx(640 * 2, rel=0.06)
+    assert 0.9 < found.compression.value < 1.05
+    assert found.compression.value == pytest.approx(640 * 2 / found.bits.value)
+
+
+def test_what_is_perfectly_told_costs_little():
+    """Features that name the label: the first block costs a guess, the rest almost nothing."""
+    labels = np.random.default_rng(0).integers(4, size=640)
+    found = code_length([coded(50 * np.eye(4)[labels], labels, 4)])
+    first = 40 * 2  # 1/16 of 640 labels of two bits each
+    assert first < found.bits.value < first + 40
+    assert found.compression.value > 10
+    assert found.compression.low <= found.compression.value <= found.compression.high
+
+
+def test_a_code_length_by_hand():
+    """Two seeds: (4 + 1 + 2) and (4 + 3 + 0) bits are 7; guessing costs 4 + 2 x 2 = 8; ends are those of two items."""
+
+    def told(bits: int, name: str) -> Prediction:
+        return said(name, "a", {"a": 2.0**-bits, "b": 1 - 2.0**-bits, "c": 1e-300, "d": 1e-300})
+
+    one = OnlineCode(2, 4.0, (told(1, "x"), told(2, "y")))
+    other = OnlineCode(2, 4.0, (told(3, "x"), said("y", "a", {"a": 1.0} | dict.fromkeys("bcd", 1e-300))))
+    found = code_length([one, other])
+    assert (found.bits.value, found.items) == (pytest.approx(7), 4)
+    assert found.compression.value == pytest.approx(8 / 7)
+    assert (found.bits.low, found.bits.high) == (pytest.approx(4 + 2), pytest.approx(4 + 4))  # y twice, x twice
+    assert (found.compression.low, found.compression.high) == (pytest.approx(8 / 8), pytest.approx(8 / 6))
+
+
+def test_a_code_without_later_blocks_is_none():
+    """Nothing coded is an error, not a compression of 1."""
+    with pytest.raises(ScoringError, match="after its first block"):
+        code_length([OnlineCode(2, 4.0, ())])
+
+
+def test_one_group_has_no_interval():
+    """All items of one speaker: the value stands without ends."""
+    found = code_length([OnlineCode(1, 1.0, (said(1, "a", {"a": 0.5, "b": 0.5}, group="s"),) * 2)])
+    assert (found.bits.value, found.bits.method, found.compression.value) == (pytest.approx(3), "none", 1)
+
+
+def test_area_is_the_mean_height_over_log_sizes():
+    """scikit-learn's trapezoids over log2 n, over their width; the order of the points does not matter."""
+    points = [Point(64, 0.8), Point(8, 0.1), Point(32, 0.7), Point(16, 0.3)]
+    assert area_under(points) == pytest.approx(auc([3, 4, 5, 6], [0.1, 0.3, 0.7, 0.8]) / 3)
+    assert area_under([Point(1, 0.4), Point(100, 0.4)]) == pytest.approx(0.4)
+
+
+def test_examples_needed_by_hand():
+    """From chance 0.1 to 0.8, 90 % is 0.73: three tenths of the way from 32 to 64 in log2."""
+    points = [Point(8, 0.1), Point(16, 0.3), Point(32, 0.7), Point(64, 0.8)]
+    assert examples_needed(points, floor=0.1) == pytest.approx(2**5.3)
+    assert examples_needed([Point(8, 0.79), Point(64, 0.8)], floor=0.1) == 8  # at once
+    assert examples_needed([Point(8, 0.2), Point(64, 0.1)], floor=0.1) is None  # nothing is learnt
+    assert examples_needed([Point(8, 0.0), Point(64, 0.0)]) is None
+
+
+@pytest.mark.parametrize("points", [[], [Point(8, 0.1)], [Point(8, 0.1), Point(8, 0.2)]])
+def test_a_curve_needs_two_sizes(points):
+    """One size, or one size twice, is no curve."""
+    with pytest.raises(ScoringError, match="two or more sizes"):
+        area_under(points)
