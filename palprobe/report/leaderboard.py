@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
 from palprobe.evaluation.xares import PREFIX
@@ -16,14 +16,12 @@ from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import ALL, Row, headline_metric, row_of, row_order
+from palprobe.report.rows import Row, headline_metric, one_or_all, row_of, row_order, with_shared_costs
 from palprobe.stats import DRAWS, NO_INTERVAL
 from palprobe.stats.intervals import metric_interval
 from palprobe.types import Interval, Prediction, Score
 
 SHOWN, LONGEST = 3, 80  # differing settings in a message, and characters of one
-N = TypeVar("N", int, float)
-Place = TypeVar("Place", int, int | None)
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,8 @@ def _aggregates_of_seeds(members: Sequence[EvalResult], draws: int, notes: list[
 
 def _aggregate(members: Sequence[EvalResult], draws: int, notes: list[str]) -> list[Row]:
     """One row per metric and part over several folds or seeds of the same cell."""
-    fold = _one_or_all({member.cell.fold for member in members})
-    seed = _one_or_all({member.cell.seed for member in members})
+    fold = one_or_all({member.cell.fold for member in members})
+    seed = one_or_all({member.cell.seed for member in members})
     rows = []
     for metric, part in dict.fromkeys((score.metric, score.part) for member in members for score in member.scores):
         first = members[0].cell
@@ -159,7 +157,7 @@ def _aggregate(members: Sequence[EvalResult], draws: int, notes: list[str]) -> l
             continue
         invalid = sum(not all(item.valid for item in items) for items in zip(*runs, strict=True))
         score = Score(metric, part, interval, len(runs[0]), invalid, _mean_chance(scores))
-        rows.append(_with_shared_costs(row_of(members[0], score, fold, seed), members))
+        rows.append(with_shared_costs(row_of(members[0], score, fold, seed), members))
     return rows
 
 
@@ -195,35 +193,7 @@ def _runs(members: Sequence[EvalResult], part: str | None, name: str, notes: lis
     return [[pooled[item_id] for item_id in sorted(shared)] for pooled in by_seed.values()]
 
 
-def _one_or_all(values: set[Place]) -> Place | str:
-    return next(iter(values)) if len(values) == 1 else ALL
-
-
 def _mean_chance(scores: Sequence[Score]) -> float | None:
     """Weighted by items; None if it is unknown anywhere."""
     weighted = [score.chance * score.n for score in scores if score.chance is not None]
     return sum(weighted) / sum(score.n for score in scores) if len(weighted) == len(scores) else None
-
-
-def _with_shared_costs(row: Row, members: Sequence[EvalResult]) -> Row:
-    """Counts over the folds of one seed, costs of one run (mean; memory: the largest); no single run id."""
-    folds = {member.cell.fold: member.counts for member in members}.values()
-    costs = [member.cost for member in members]
-    return replace(
-        row,
-        n_found=sum(counts.found for counts in folds),
-        n_missing=max(counts.missing for counts in folds),  # what a task lacks is not known by fold
-        n_dropped=sum(counts.dropped for counts in folds),
-        audio_tokens=_over_all(fmean, [cost.audio_tokens for cost in costs]),
-        tokens_per_second=_over_all(fmean, [cost.tokens_per_second for cost in costs]),
-        trainable_parameters=_over_all(max, [cost.trainable_parameters for cost in costs]),
-        train_seconds=_over_all(fmean, [cost.train_seconds for cost in costs]),
-        peak_memory_bytes=_over_all(max, [cost.peak_memory_bytes for cost in costs]),
-        run_id="",
-    )
-
-
-def _over_all(combine: Callable[[list[N]], N], values: Sequence[N | None]) -> N | None:
-    """One value for many; None where one of them was not measured."""
-    known = [value for value in values if value is not None]
-    return combine(known) if len(known) == len(values) else None

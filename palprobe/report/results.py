@@ -49,6 +49,15 @@ class Cost:
     peak_memory_method: str
 
 
+@dataclass(frozen=True)
+class Portion:
+    """What a probe was trained on that had a part of its training split alone."""
+
+    examples: int
+    whole: int  # examples of the split
+    guess_bits: float | None  # their answers by guessing among the choices; None where some have none
+
+
 @dataclass(frozen=True, eq=False)
 class EvalResult:
     """One evaluated run: one split, one scoring, one control."""
@@ -72,6 +81,7 @@ class EvalResult:
     not_computed: Mapping[str, str]  # metric → why it has no score here
     classes_left_out: int  # of a ranking: that no clip has, or every clip
     scores: tuple[Score, ...]
+    portion: Portion | None = None  # None: trained on all of it
 
     @cached_property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -116,6 +126,7 @@ def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
         not_computed=_reasons(content, str(path)),
         classes_left_out=_left_out(content, str(path)),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
+        portion=_record(Portion, content, "portion", path) if "portion" in content else None,
         versions=take(content, "versions", dict, str(path)),
         commit=take(content, "commit", (str, type(None)), str(path)),
         **text,
