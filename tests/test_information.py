@@ -183,3 +183,13 @@ def test_a_curve_needs_two_sizes(points):
     """One size, or one size twice, is no curve."""
     with pytest.raises(ScoringError, match="two or more sizes"):
         area_under(points)
+
+
+def test_equal_items_have_no_interval():
+    """Where every item tells as much, a bootstrap would have no width: the value stands without ends."""
+    blind = {name: said(name, "a", {"a": 0.25, "b": 0.75}) for name in "123"}
+    heard = {name: said(name, "a", {"a": 0.5, "b": 0.5}) for name in "123"}
+    interval, _ = v_information([(heard, blind)])
+    assert (interval.value, interval.method) == (pytest.approx(1), "none")
+    found = code_length([OnlineCode(1, 1.0, tuple(heard.values()))])
+    assert (found.bits.value, found.bits.method) == (pytest.approx(4), "none")

@@ -14,6 +14,7 @@ from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, Unknow
 from palprobe.evaluation.xares import PREFIX
 from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
+from palprobe.report.information import BLOCK, information_rows
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import Row, headline_metric, one_or_all, row_of, row_order, with_shared_costs
@@ -60,7 +61,8 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     rows: list[Row] = []
     summaries: list[Summary] = []
     notes: list[str] = []
-    for _, group in groupby(sorted(results, key=_order), key=place_of):
+    tested = [result for result in results if result.split != BLOCK] or results  # unless nothing else is asked for
+    for _, group in groupby(sorted(tested, key=_order), key=place_of):
         members = list(group)
         _check_distinct(members)
         single = [row for member in members for row in _rows(member)]
@@ -74,10 +76,12 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
             rows += shown
             rows += _aggregates_of_seeds(members, draws, notes) if len(seeds) > 1 else []
         summaries += [Summary(row, seeds, folds) for row in shown]
+    bits, gaps = information_rows(results, draws=draws)
+    rows, notes = [*rows, *bits], [*notes, *gaps]
     return Leaderboard(
         tuple(sorted(rows, key=row_order)),
         tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
-        tuple(dict.fromkeys([*notes, *remarks(results)])),
+        tuple(dict.fromkeys([*notes, *remarks(tested)])),
     )
 
 

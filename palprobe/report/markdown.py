@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from palprobe.report.advice import ADVICE_TITLE, LEGEND, advice_lines
+from palprobe.report.bits import bits_tables
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
@@ -23,7 +24,7 @@ CAVEATS = (
 
 def markdown_report(board: Leaderboard, results: Sequence[EvalResult]) -> str:
     """The whole page; the same results give the same bytes."""
-    tables = [*score_tables(board), *part_tables(board, NO_LIMIT)]
+    tables = [*score_tables(board), *part_tables(board, NO_LIMIT), *bits_tables(board, results)]
     advice = advice_lines(board, results)
     sections = [
         "# palprobe results",

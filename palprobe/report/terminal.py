@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from palprobe.report.advice import ADVICE_TITLE, LEGEND, advice_lines
+from palprobe.report.bits import bits_tables
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
@@ -31,7 +32,7 @@ STYLES = {ABOVE: "bold", BELOW: "bold red", UNSURE: ""}  # and dim without a mar
 
 def terminal_report(board: Leaderboard, results: Sequence[EvalResult], width: int = NARROW) -> Group:
     """All of it for `rich.console.Console.print`; names are shown as they are, never read as markup."""
-    tables = [*score_tables(board), *part_tables(board, width)]
+    tables = [*score_tables(board), *part_tables(board, width), *bits_tables(board, results)]
     parts: list[RichTable | Text] = [_line(settings_line(board)), Text()]
     for table in tables:
         parts += [_line(table.title, "bold"), drawn(table), _line(table.caption, "dim"), Text()]

@@ -95,8 +95,8 @@ def v_information(
     bits = [[answer_bits(blind[name]) - answer_bits(audio[name]) for name in shared] for audio, blind in runs]
     values = np.mean(bits, axis=0)  # (E,)
     groups = [runs[0][0][name].group for name in shared]
-    if len(set(groups)) == 1:
-        return Interval(float(values.mean()), math.nan, math.nan, NO_INTERVAL), len(shared)
+    if len(set(groups)) == 1 or np.ptp(values) == 0:  # no width would claim certainty
+        return _without(float(values.mean())), len(shared)
     return clustered_bootstrap(values, groups, draws=draws, seed=seed), len(shared)
 
 
@@ -122,13 +122,15 @@ def code_length(codes: Sequence[OnlineCode], *, draws: int = DRAWS, seed: int = 
     bits, guess = costs.sum(axis=0) + first
     count = round(sum(len(one.later) + one.first_items for one in codes) / runs)
     groups = [item.group for item in items]
+    without = CodeLength(_without(float(bits)), _without(float(guess / bits)), count)
     if len(set(groups)) == 1:
-        value, ratio = (Interval(float(found), math.nan, math.nan, NO_INTERVAL) for found in (bits, guess / bits))
-        return CodeLength(value, ratio, count)
+        return without
     places, _ = group_codes(groups, len(items))
     sums: Floats = np.stack([np.bincount(places, column) for column in costs.T], axis=1)  # (G, 2)
     drawn = resampled_sums(sums, draws, seed) + first  # (R, 2); the first block costs the same whatever is in it
     method = "bootstrap" if len(set(groups)) == len(items) else "clustered bootstrap"
+    if np.ptp(drawn[:, 0]) == 0:  # no width would claim certainty
+        return without
     return CodeLength(
         percentile(float(bits), drawn[:, 0], method),
         percentile(float(guess / bits), drawn[:, 1] / drawn[:, 0], method),
@@ -178,6 +180,10 @@ def _curve(points: Sequence[Point]) -> tuple[Floats, Floats]:
     if len(set(sizes.tolist())) < max(2, len(listed)):
         raise ScoringError(f"A curve needs two or more sizes of the training set, each once; got {2**sizes}.")
     return sizes, np.array([point.score for point in listed], dtype=np.float64)
+
+
+def _without(value: float) -> Interval:
+    return Interval(value, math.nan, math.nan, NO_INTERVAL)
 
 
 def _guess(item: Prediction) -> float:
