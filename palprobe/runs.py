@@ -15,6 +15,7 @@ from typing import Any, get_args
 from palprobe.errors import IdentityError, UnfinishedError, UsageError
 from palprobe.files import differences, digest, read_json, write_json, write_text
 from palprobe.recipe import Recipe, dump_recipe, load_recipe
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.recipe.sweep import PLAIN, Variant
 from palprobe.recipe.training import Trainable
 from palprobe.specs import parse_task
@@ -39,7 +40,10 @@ class Places:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: encoder × integration × llm × task × seed × fold by the names used in tables, and what a sweep sets."""
+    """One run: encoder × integration × llm × task × seed × fold by the names used in tables, and what a sweep sets.
+
+    A control is a run of its own where training is another: `blind`, `verbaliser`, `portion 0.1`.
+    """
 
     encoder: str
     integration: str
@@ -48,6 +52,7 @@ class Cell:
     seed: int
     fold: int | None = None
     variant: Variant = PLAIN
+    control: str = NO_CONTROL
 
     @property
     def shown(self) -> str:
@@ -57,7 +62,8 @@ class Cell:
     @property
     def title(self) -> str:
         fold = "" if self.fold is None else f", fold {self.fold}"
-        return f"{self.task} · {self.encoder} · {self.shown} · {self.llm} (seed {self.seed}{fold})"
+        control = "" if self.control == NO_CONTROL else f", {self.control}"
+        return f"{self.task} · {self.encoder} · {self.shown} · {self.llm} (seed {self.seed}{fold}{control})"
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The same recipe, for this cell alone."""
@@ -69,6 +75,7 @@ class Cell:
                 "llm": self.llm,
                 "seeds": [self.seed],
                 "folds": None if self.fold is None else [self.fold],
+                "controls": [] if self.control == NO_CONTROL else [self.control],
                 "sweep": {},
             }
         )
@@ -197,6 +204,7 @@ def train_command(cell: Cell, recipe: Recipe, places: Places) -> str:
     words = ["palprobe", "train", "--encoder", cell.encoder, "--task", cell.task, "--integration", cell.integration]
     words += ["--llm", cell.llm, "--seed", str(cell.seed)]
     words += [] if cell.fold is None else ["--fold", str(cell.fold)]
+    words += [] if cell.control in (NO_CONTROL, BLIND) else ["--control", cell.control]
     sections = ("data", "store", "encoder", "integration", "prompt", "train")
     words += [word for section in sections for word in section_flags(cell.recipe(recipe), section)]
     return shlex.join([*words, *place_flags("train", places)])

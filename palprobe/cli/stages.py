@@ -66,6 +66,7 @@ def train(
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order and masks; 0 if not given.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,
+    control: Annotated[str, typer.Option(help="none, verbaliser, portion 0.1 …; blind is --encoder blind:N.")] = "none",
     train_on: TrainOn = None,
     store: Store = Path("features"),
     runs: Runs = Path("runs"),
@@ -81,6 +82,7 @@ def train(
     """
     from palprobe.cli.progress import Watching
     from palprobe.grid.work import train_run
+    from palprobe.recipe.rigor import check_trained
     from palprobe.runs import Cell
     from palprobe.specs import parse_encoder, split_encoders
     from palprobe.training.workspace import Workspace
@@ -110,8 +112,9 @@ def train(
         options.only(chosen, "integrations", "--integration"),
         chosen.llm,
         task,
-        options.only(chosen, "seeds", "--seed"),
+        0 if chosen.seeds is None else options.only(chosen, "seeds", "--seed"),
         None if chosen.folds is None else options.only(chosen, "folds", "--fold"),
+        control=check_trained(control),
     )
     plan = workspace.plan(cell)
     with Watching() as watcher:

@@ -59,6 +59,7 @@ ENCODERS = Registry(
     | {name: Part("palprobe.encoders.hf:HFEncoder", summary) for name, summary in _HF.items()}
     | _OTHERS,
 )
+WITHOUT_WEIGHTS = frozenset((*_FLOORS, *_OTHERS))  # there is nothing to leave untrained
 USER_CODE = {
     "file": "palprobe.encoders.custom:UserEncoder",  # path/to/file.py:Class
     "hear": "palprobe.encoders.foreign.hear:HearEncoder",

@@ -15,7 +15,7 @@ from palprobe.errors import DataError, ScoringError
 from palprobe.evaluation.predict import predict
 from palprobe.evaluation.record import answers, write
 from palprobe.evaluation.results import check_scoring, evaluation_of
-from palprobe.features.source import FeatureSource
+from palprobe.features.source import Source
 from palprobe.llm.tokenizer import TEMPLATE
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.runs import trainable_label
@@ -103,7 +103,7 @@ def _decoding(section: ScoringSection) -> str:
     )
 
 
-def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable) -> dict[str, Any]:
+def _result(plan: Plan, sources: Sequence[Source], usable: Usable) -> dict[str, Any]:
     cell, names = plan.cell, split_encoders(plan.cell.encoder)
     listed, first = lists_options(plan.recipe.prompt, plan.task.kind), usable.examples[0]
     return {
@@ -137,7 +137,7 @@ def _result(plan: Plan, sources: Sequence[FeatureSource], usable: Usable) -> dic
     }
 
 
-def _cost(probe: Probe, sources: Sequence[FeatureSource], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
+def _cost(probe: Probe, sources: Sequence[Source], usable: Usable, training: dict[str, Any]) -> dict[str, Any]:
     tokens = [probe.num_audio_tokens([source.num_tokens(key) for source in sources]) for key in usable.keys]
     rates = [
         branch.pooling.tokens_per_second(source.frame_rate)

@@ -8,7 +8,7 @@ from statistics import median_low
 
 from torch import Tensor
 
-from palprobe.features.source import FeatureSource
+from palprobe.features.source import Source
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.scoring.generation import by_generation
 from palprobe.scoring.likelihood import Read, by_likelihood, null_scores, reference_scores, text_tokens
@@ -21,7 +21,7 @@ from palprobe.types import Prediction
 
 
 def predict(
-    probe: Probe, sources: Sequence[FeatureSource], usable: Usable, section: ScoringSection, *, listed: bool = False
+    probe: Probe, sources: Sequence[Source], usable: Usable, section: ScoringSection, *, listed: bool = False
 ) -> list[Prediction]:
     """One prediction for each usable example, in order.
 
@@ -72,7 +72,7 @@ def _generated(probe: Probe, usable: Usable, read: Read, section: ScoringSection
 
 def _check_lengths(
     probe: Probe,
-    sources: Sequence[FeatureSource],
+    sources: Sequence[Source],
     usable: Usable,
     *,
     max_new_tokens: int | None = None,

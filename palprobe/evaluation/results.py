@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageError
 from palprobe.evaluation.xares import judging_fields
 from palprobe.files import read_json
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.scoring import Method, ScoringSection
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from palprobe.training.workspace import Plan
 
 VERSION = 1  # of the scorer
-NO_CONTROL = "none"  # the trained probe with its own audio
 RESULT = "result.json"
 USUAL = ScoringSection()
 HOW_READ = ("rule", "parse", "bootstrap_draws")  # of an identity: how answers are read; the rest is how they were got

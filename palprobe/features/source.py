@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,35 @@ from torch import Tensor
 from palprobe.errors import StoreError
 from palprobe.features.identity import StoreIdentity
 from palprobe.features.store import FeatureStore
+
+
+class Source(Protocol):
+    """Where a probe reads what it is shown of a clip; `FeatureSource` is the usual one."""
+
+    @property
+    def num_layers(self) -> int: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def frame_rate(self) -> float: ...
+
+    @property
+    def bands(self) -> int: ...
+
+    @property
+    def info(self) -> Mapping[str, Any]: ...
+
+    def __contains__(self, key: object) -> bool: ...
+
+    def num_tokens(self, key: str, /) -> int: ...
+
+    def padded(self, key: str, /) -> bool: ...
+
+    def failures(self) -> dict[str, tuple[str, str, str]]: ...
+
+    def get_many(self, keys: Sequence[str]) -> list[Tensor]: ...
 
 
 class FeatureSource:

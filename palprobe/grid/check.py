@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from itertools import product
 
+from palprobe.controls.rigor import completed
 from palprobe.distributed import check_device
 from palprobe.errors import UsageError, WeightsError
 from palprobe.evaluation.results import check_scoring, scorings
+from palprobe.features.constant import is_blind
 from palprobe.files import digest
 from palprobe.grid.cells import encoders_of
 from palprobe.integrations import chosen_layers
 from palprobe.integrations.routing import ALIASES, check_integration
 from palprobe.recipe import Recipe
+from palprobe.recipe.rigor import BLIND
 from palprobe.recipe.sweep import variants
 from palprobe.runs import Places
 from palprobe.training.curriculum import check_named
@@ -34,6 +37,7 @@ def check_recipe(recipe: Recipe, places: Places, *, only_encoding: bool = False)
     """
     check_named(recipe.train)
     workspace = check_parts(recipe, places, only_encoding=only_encoding)
+    recipe = workspace.recipe
     for task in (*recipe.tasks, *recipe.train.named_tasks):
         for fold in workspace.folds(task):
             workspace.splits(task, fold)
@@ -51,6 +55,9 @@ def check_parts(recipe: Recipe, places: Places, *, only_encoding: bool = False) 
         the workspace, with encoders identified.
     """
     check_device(places.device)
+    for encoder in filter(is_blind, recipe.encoders):
+        raise UsageError(f"Encoder {encoder!r} is a control, not to be compared: --set controls=[{BLIND}].")
+    recipe = recipe if only_encoding else completed(recipe)
     for variant, integration in product(variants(recipe), recipe.integrations):
         check_integration(integration, variant.apply(recipe).integration)
     workspace = Workspace(recipe, places, encoders_checked=True, only_encoding=only_encoding)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from palprobe.distributed import resolve_device
 from palprobe.errors import PalprobeError
 from palprobe.evaluation.results import evaluations
-from palprobe.grid.cells import cells_of, examples_of
+from palprobe.features.constant import is_blind
+from palprobe.grid.cells import cells_of, encoders_of, examples_of, planned
 from palprobe.grid.check import check_questions, check_recipe
 from palprobe.recipe import Recipe
-from palprobe.runs import Places, check_writable
+from palprobe.runs import Cell, Places, check_writable
 from palprobe.specs import EncoderSpec, parse_encoder, split_encoders
 from palprobe.training.progress import Report
 from palprobe.training.workspace import Plan, Workspace
@@ -69,24 +70,26 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
     workspace = check_recipe(recipe, places)
     check_questions(workspace)
     cells = cells_of(workspace)
-    plans = [workspace.plan(cell) for cell in cells]
-    waiting = [plan for plan in plans if not _is_evaluated(plan, split)]
+    plans = [planned(workspace, cell) for cell in cells]
+    waiting = [cell for cell, plan in zip(cells, plans, strict=True) if plan is None or not _is_evaluated(plan, split)]
     if waiting:
         resolve_device(places.device)
     broken = _extract_all(workspace, waiting, watcher)
+    workspace.look_again()
     results: list[Found] = []
     failures: list[tuple[str, str]] = []
-    for number, (cell, plan) in enumerate(zip(cells, plans, strict=True), start=1):
-        reasons = [broken[part] for part in _needed(plan) if part in broken]
-        if plan in waiting and reasons:
-            failures.append((plan.cell.title, reasons[0]))
+    for number, (cell, early) in enumerate(zip(cells, plans, strict=True), start=1):
+        reasons = [broken[part] for part in _needed(workspace, cell) if part in broken]
+        if cell in waiting and reasons:
+            failures.append((cell.title if early is None else early.cell.title, reasons[0]))
             continue
         try:
+            plan = early or workspace.plan(cell)
             folders = run_cell(workspace, plan, watcher, split=split, place=f"{number}/{len(plans)}")
             shown = workspace.chosen(cell.encoder, cell.integration, cell.variant).shown(cell.integration)
             results += [Found(folder, f"{shown} {cell.variant.label}".rstrip()) for folder in folders]
         except PalprobeError as error:
-            failures.append((plan.cell.title, str(error)))
+            failures.append((cell.title if early is None else early.cell.title, str(error)))
             watcher.end(f"failed: {error}")
     return Outcome(tuple(results), tuple(failures))
 
@@ -166,20 +169,24 @@ def extract_features(
     return found
 
 
-def _needed(plan: Plan) -> list[tuple[str, str]]:
-    """The (encoder, task) pairs whose features a cell needs: its own task, and those that it is trained on."""
-    tasks = dict.fromkeys([plan.cell.task, *plan.recipe.train.named_tasks])
-    return [(encoder, task) for encoder in split_encoders(plan.cell.encoder) for task in tasks]
+def _needed(workspace: Workspace, cell: Cell) -> list[tuple[str, str]]:
+    """The (encoder, task) pairs whose features a cell needs: its own task, and those that it is trained on.
+
+    A blind cell needs none but for the number of its tokens, which all encoders decide.
+    """
+    tasks = dict.fromkeys([cell.task, *cell.recipe(workspace.recipe).train.named_tasks])
+    texts = encoders_of(workspace) if is_blind(cell.encoder) else [cell.encoder]
+    return [(encoder, task) for text in texts for encoder in split_encoders(text) for task in tasks]
 
 
-def _extract_all(workspace: Workspace, waiting: list[Plan], watcher: Watcher) -> dict[tuple[str, str], str]:
+def _extract_all(workspace: Workspace, waiting: Sequence[Cell], watcher: Watcher) -> dict[tuple[str, str], str]:
     """Extracts for the cells that wait: task by task, as a limit of losses is one of a task; all layers at once.
 
     Returns:
         (encoder, task) → reason, where it failed.
     """
     layers: dict[tuple[EncoderSpec, str], list[str]] = {}  # of one encoder and task
-    wanted = [part for plan in waiting for part in _needed(plan)]
+    wanted = [part for cell in waiting for part in _needed(workspace, cell)]
     for encoder, task in dict.fromkeys(wanted):
         layers.setdefault((parse_encoder(encoder).whole, task), []).append(encoder)
     broken: dict[tuple[str, str], str] = {}

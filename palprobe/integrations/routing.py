@@ -95,11 +95,11 @@ def choose(name: str, section: IntegrationSection, encoders: Mapping[str, Kind])
         return Chosen(name, (Choice(name, resolve_section(name, section)),) * len(encoders))
     by_kind = {kind: section.route.get(kind, ROUTES[kind]) for kind in ROUTES}
     routes = [section.route.get(encoder, by_kind[kind]) for encoder, kind in encoders.items()]
-    choices = tuple(Choice(route, resolve_section(route, _with_connector(route, section))) for route in routes)
+    choices = tuple(Choice(route, resolve_section(route, fitting(route, section))) for route in routes)
     return Chosen(routes[0] if len(set(routes)) == 1 else PAL, choices)
 
 
-def _with_connector(route: str, section: IntegrationSection) -> IntegrationSection:
+def fitting(route: str, section: IntegrationSection) -> IntegrationSection:
     """The section without a connector that is another integration's."""
     if section.connector in CONNECTORS[route]:
         return section

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from palprobe.errors import RecipeError, UsageError
+from palprobe.recipe.rigor import PRESETS, Control, Rigor
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.recipe.section import Section
 from palprobe.recipe.training import StageSection, TrainSection
@@ -118,7 +119,9 @@ class Recipe(Section):
     integrations: list[str] = Field(default_factory=lambda: ["plits", "lal"], min_length=1)
     tasks: list[str] = Field(default_factory=lambda: ["diagnostics"], min_length=1)
     llm: str = "tiny"
-    seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
+    rigor: Rigor = Field("standard", description="of compare: seeds and controls, where these do not say")
+    seeds: list[Seed] | None = Field(None, min_length=1, description="of compare, if not given: those of its rigor")
+    controls: list[Control] | None = Field(None, description="the same of controls; [] for none")
     folds: list[int] | None = Field(None, min_length=1)
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,
@@ -132,12 +135,22 @@ class Recipe(Section):
     train: TrainSection = TrainSection()
     scoring: ScoringSection = ScoringSection()
 
-    @field_validator("encoders", "integrations", "tasks", "seeds", "folds")
+    @field_validator("encoders", "integrations", "tasks", "seeds", "folds", "controls")
     @classmethod
     def _distinct(cls, value: list[Any] | None) -> list[Any] | None:
         if value is not None and len(set(value)) < len(value):
             raise ValueError("the same entry stands there twice")
         return value
+
+    @property
+    def training_seeds(self) -> list[int]:
+        """Those of a comparison."""
+        return list(PRESETS[self.rigor].seeds) if self.seeds is None else self.seeds
+
+    @property
+    def wanted_controls(self) -> list[str]:
+        """Those of a comparison."""
+        return list(PRESETS[self.rigor].controls) if self.controls is None else self.controls
 
     @property
     def single_encoders(self) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from palprobe.errors import IdentityError
 from palprobe.files import differences, read_json
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.runs import Cell, Places, run_recipe
 from palprobe.training.workspace import Plan, Workspace
 
@@ -31,8 +32,9 @@ def reopen(folder: Path, places: Places, settings: Sequence[str] = ()) -> tuple[
         integration=recipe.integrations[0],
         llm=recipe.llm,
         task=recipe.tasks[0],
-        seed=recipe.seeds[0],
+        seed=recipe.training_seeds[0],
         fold=None if recipe.folds is None else recipe.folds[0],
+        control=(recipe.controls or [NO_CONTROL])[0],  # runs of before say nothing of controls
     )
     plan = workspace.plan(cell)
     lines = differences(read_json(folder / "identity.json"), plan.run.identity)

@@ -10,7 +10,7 @@ import torch
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError
 from palprobe.features.pooling import choose_pooling
-from palprobe.features.source import FeatureSource
+from palprobe.features.source import Source
 from palprobe.files import digest, load_tensors
 from palprobe.integrations import build_integration
 from palprobe.integrations.routing import Choice
@@ -31,7 +31,7 @@ from palprobe.training.workspace import Plan, Usable, Workspace
 from palprobe.types import LLMShape
 
 
-def build_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) -> Probe:
+def build_probe(plan: Plan, sources: Sequence[Source], *, device: str) -> Probe:
     """The cell's probe with initial weights that its seed decides.
 
     Args:
@@ -52,7 +52,7 @@ def build_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) ->
     return Probe(branches, llm, precision=getattr(torch, recipe.train.precision)).to(device)
 
 
-def _branch(choice: Choice, source: FeatureSource, shape: LLMShape, *, seed: int) -> Branch:
+def _branch(choice: Choice, source: Source, shape: LLMShape, *, seed: int) -> Branch:
     dim = source.dim // source.num_layers
     integration = build_integration(choice.name, dim=dim, shape=shape, section=choice.section, seed=seed)
     pooling = choose_pooling(choice.section, frame_rate=source.frame_rate, bands=source.bands)
@@ -64,17 +64,17 @@ def _branch_seed(seed: int, number: int) -> int:
     return seed if number == 0 else int(digest([seed, number])[:15], 16)
 
 
-def load_probe(plan: Plan, sources: Sequence[FeatureSource], *, device: str) -> Probe:
+def load_probe(plan: Plan, sources: Sequence[Source], *, device: str) -> Probe:
     """The cell's probe as training left it."""
     probe = build_probe(plan, sources, device=device)
     probe.load_trained_state(load_tensors(plan.run.probe_file))
     return probe.eval()
 
 
-def readers_of(sources: Sequence[FeatureSource], keys: Sequence[str]) -> list[Reader]:
+def readers_of(sources: Sequence[Source], keys: Sequence[str]) -> list[Reader]:
     """For each encoder, what reads the features of some of the examples whose clips have those keys."""
 
-    def reader(source: FeatureSource) -> Reader:
+    def reader(source: Source) -> Reader:
         return lambda numbers: source.get_many([keys[number] for number in numbers])
 
     return [reader(source) for source in sources]
@@ -127,7 +127,7 @@ def _usable(workspace: Workspace, plan: Plan, stage: Stage) -> list[Usable]:
     return found
 
 
-def _training_set(probe: Probe, sources: Sequence[FeatureSource], stage: Stage, parts: Sequence[Usable]) -> TrainingSet:
+def _training_set(probe: Probe, sources: Sequence[Source], stage: Stage, parts: Sequence[Usable]) -> TrainingSet:
     """The examples of a stage, tokenised: a question for each answer that is learnt."""
     asked = [
         (example, key, answer)

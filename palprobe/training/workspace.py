@@ -8,19 +8,23 @@ from typing import Any, get_args
 
 from palprobe.errors import UnfinishedError, UsageError
 from palprobe.features.clips import ClipIndex
+from palprobe.features.constant import constant_of, is_blind
 from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
-from palprobe.features.source import FeatureSource
+from palprobe.features.source import FeatureSource, Source
 from palprobe.files import digest
-from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose
+from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose, fitting
 from palprobe.llm import LLMSource, find_llm, load_tokenizer, template_fields
 from palprobe.recipe import Recipe
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.sweep import Variant, distinct
 from palprobe.recipe.training import Trainable
 from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
 from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
+from palprobe.tasks.controls import controlled
 from palprobe.tasks.options import drawn, lists_options, options_fields
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
+from palprobe.training.blind import counted
 from palprobe.training.curriculum import WITHOUT_EFFECT, Material, Stage, plan_course, train_fields
 from palprobe.types import Counts, Example, Kind, Split, TaskData
 
@@ -81,7 +85,7 @@ class Workspace:
         self._keys: dict[str, dict[str, str]] = {}
         self._features: dict[str, EncoderFeatures] = {}
         self._llms: dict[str, LLMSource] = {}
-        self._sources: dict[str, FeatureSource] = {}
+        self._sources: dict[str, Source] = {}
 
     def task(self, spec: str) -> TaskData:
         if spec not in self._tasks:
@@ -116,6 +120,8 @@ class Workspace:
 
     def features(self, encoder: str) -> tuple[EncoderFeatures, ...]:
         """The identities of the features of each encoder in `A+B`."""
+        if constant := constant_of(encoder):
+            return ((constant.identity,),)
         return tuple(self._features_of(name) for name in split_encoders(encoder))
 
     def _features_of(self, encoder: str) -> EncoderFeatures:
@@ -147,6 +153,8 @@ class Workspace:
             PalprobeError: names or options that are not there.
         """
         section = variant.apply(self.recipe).integration
+        if is_blind(encoder):  # where `pal` asks for it, its cell is of the integration that this comes to
+            return choose(integration, fitting(integration, section), {encoder: "general"})
         check_route(section, self.recipe.single_encoders)
         kinds = {name: self._features_of(name)[0].kind for name in split_encoders(encoder)}
         return choose(integration, section, kinds)
@@ -173,10 +181,10 @@ class Workspace:
         Raises:
             PalprobeError: any name, file or value that the cell cannot be run with.
         """
-        splits = self.splits(cell.task, cell.fold)
+        splits = controlled(self.splits(cell.task, cell.fold), cell.control, seed=cell.seed)
         examples = (*splits.train, *splits.validation, *splits.test)
         keys = self.clip_keys(cell.task, examples)
-        llm = self.llm(cell.llm)
+        llm, cell = self.llm(cell.llm), counted(self, cell, splits, keys)
         try:
             features = self.features(cell.encoder)
             chosen = self.chosen(cell.encoder, cell.integration, cell.variant)
@@ -196,20 +204,28 @@ class Workspace:
             "fold": cell.fold,
             **template_fields(llm, recipe.prompt.template),
             **options_fields(recipe.prompt, self.task(cell.task).kind),
+            **({} if cell.control == NO_CONTROL else {"control": cell.control}),
         }
         run = run_of(self.places, identity)
         task, choices = self.task(cell.task), chosen.choices
         return Plan(cell, recipe, task, splits, keys, features, llm, choices, trainable, course, run)
 
-    def sources(self, plan: Plan) -> tuple[FeatureSource, ...]:
+    def sources(self, plan: Plan) -> tuple[Source, ...]:
         """The cell's features, of each encoder.
 
         Raises:
             UnfinishedError: there are none, with the command that makes them.
         """
-        return tuple(self._source(stores, plan.cell) for stores in plan.features)
+        if constant := constant_of(plan.cell.encoder):
+            return (constant,)
+        return tuple(self.source(stores, plan.cell) for stores in plan.features)
 
-    def _source(self, stores: EncoderFeatures, cell: Cell) -> FeatureSource:
+    def source(self, stores: EncoderFeatures, cell: Cell) -> Source:
+        """The features of one encoder, on behalf of a cell.
+
+        Raises:
+            UnfinishedError: there are none, with the command that makes them.
+        """
         name = digest([store.fields for store in stores])
         if name not in self._sources:
             try:
@@ -217,6 +233,10 @@ class Workspace:
             except UnfinishedError as error:
                 raise self._not_extracted(cell, "no features") from error
         return self._sources[name]
+
+    def look_again(self) -> None:
+        """After extraction: forgets what the stores held before."""
+        self._sources.clear()
 
     def usable(self, plan: Plan, split: Split) -> Usable:
         """The split's examples that have features; clips that could not be decoded are counted as dropped.
