@@ -181,9 +181,9 @@ class Workspace:
         Raises:
             PalprobeError: any name, file or value that the cell cannot be run with.
         """
-        splits = controlled(self.splits(cell.task, cell.fold), cell.control, seed=cell.seed)
+        splits = controlled(self.splits(cell.task, cell.fold), cell.control, self.recipe.data, seed=cell.seed)
         examples = (*splits.train, *splits.validation, *splits.test)
-        keys = self.clip_keys(cell.task, examples)
+        keys = self.clip_keys(cell.task, (*examples, *splits.block, *splits.later))
         llm, cell = self.llm(cell.llm), counted(self, cell, splits, keys)
         try:
             features = self.features(cell.encoder)
