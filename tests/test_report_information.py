@@ -148,7 +148,7 @@ def test_a_missing_portion_is_said(tmp_path):
     write(tmp_path, "none", [line("t0", 0.5)])
     results = find_results([tmp_path])
     assert rows_of(results) == {}
-    assert any("blocks end at [8] of 16" in note for note in leaderboard(results).notes)
+    assert any("blocks reach 8 training examples of 16" in note for note in leaderboard(results).notes)
 
 
 def test_generated_answers_of_closed_questions_have_no_bits(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError
+from palprobe.evaluation.portions import portion_fields
 from palprobe.evaluation.predict import predict
 from palprobe.evaluation.record import answers, write
 from palprobe.evaluation.results import check_scoring, evaluation_of
@@ -27,7 +28,7 @@ from palprobe.training.out_of_memory import when_out_of_memory
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import layer_weights, load_probe
 from palprobe.training.workspace import Plan, Usable, Workspace
-from palprobe.types import Split
+from palprobe.types import BLOCK, Split
 
 RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
 LISTED = "listed: likelihoods are means over the cyclic orders, text is generated from an order drawn by the id"
@@ -43,7 +44,7 @@ def evaluate(
     Args:
         workspace: that the plan is of.
         plan: of the run.
-        split: test or validation.
+        split: test or validation; of a portion's run also the block that the next one adds.
         section: how answers are read; of one method at most.
         dropped: encoders of several that the LLM is not shown, in their order (from `check_dropped`).
 
@@ -72,17 +73,23 @@ def evaluate(
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
-        listed = lists_options(plan.recipe.prompt, plan.task.kind)
+        listed = _lists_options(plan, split)
         predictions = predict(probe, sources, usable, evaluation.section, listed=listed)
-    result = _result(plan, sources, usable) | {
+    result = _result(plan, sources, usable, listed=listed) | {
         "layer_weights": layer_weights(plan, probe),
         "decoding": _decoding(evaluation.section),
         "device": device,
         **answers(evaluation, predictions, usable.examples, KINDS[plan.task.kind].metrics),
+        **portion_fields(workspace, plan),
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write(evaluation.folder, predictions, result)
     return evaluation.folder
+
+
+def _lists_options(plan: Plan, split: Split) -> bool:
+    """Whether scoring writes the options: those of a block stand in its prompts already, in the order of training."""
+    return split != BLOCK and lists_options(plan.recipe.prompt, plan.task.kind)
 
 
 def _starved(device: str, section: ScoringSection) -> ScoringError:
@@ -103,9 +110,8 @@ def _decoding(section: ScoringSection) -> str:
     )
 
 
-def _result(plan: Plan, sources: Sequence[Source], usable: Usable) -> dict[str, Any]:
-    cell, names = plan.cell, split_encoders(plan.cell.encoder)
-    listed, first = lists_options(plan.recipe.prompt, plan.task.kind), usable.examples[0]
+def _result(plan: Plan, sources: Sequence[Source], usable: Usable, *, listed: bool) -> dict[str, Any]:
+    cell, names, first = plan.cell, split_encoders(plan.cell.encoder), usable.examples[0]
     return {
         "cell": {
             "encoder": cell.encoder,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageError
 from palprobe.evaluation.xares import judging_fields
-from palprobe.files import read_json
+from palprobe.files import digest, read_json
 from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.scoring import Method, ScoringSection
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
 from palprobe.tasks.kinds import KINDS
-from palprobe.types import Split, TaskData, TaskKind
+from palprobe.types import BLOCK, Split, TaskData, TaskKind
 
 if TYPE_CHECKING:
     from palprobe.training.workspace import Plan
@@ -38,7 +38,9 @@ class Evaluation:
     split: Split
     section: ScoringSection  # of one method
     dropped: tuple[str, ...] = ()  # encoders that the LLM is not shown
-    judging: Mapping[str, Any] = field(default_factory=dict)  # of a file of xares-llm: by what its sets are judged
+    judging: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what else decides scores: peers' metrics, the items of a block
     source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
 
     @property
@@ -122,11 +124,16 @@ def evaluations(
     plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
-    run, judging = plan.run, judging_fields(plan.examples(split))
+    run, judging = plan.run, judging_fields(plan.examples(split)) | _block_fields(plan, split)
     return tuple(
         Evaluation(run.folder, run.id, plan.cell.encoder, split, one, tuple(dropped), judging)
         for one in scorings(section, plan.task.kind)
     )
+
+
+def _block_fields(plan: Plan, split: Split) -> dict[str, str]:
+    """Which examples a portion's block is: the run does not know, as it is trained on none of them."""
+    return {"items": digest([example.id for example in plan.examples(split)])} if split == BLOCK else {}
 
 
 def evaluation_of(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> Evaluation:

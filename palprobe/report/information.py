@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from palprobe.errors import ScoringError
+from palprobe.recipe.rigor import BLIND
 from palprobe.report.results import Cell, EvalResult
 from palprobe.report.rows import NO_CONTROL, Row, one_or_all, row_of, with_shared_costs
 from palprobe.stats.information import OnlineCode, code_length, v_information
-from palprobe.types import Interval, Prediction, Score
+from palprobe.types import BLOCK, Interval, Prediction, Score
 
 CODE_LENGTH, COMPRESSION, V_INFORMATION = "code_length_bits", "compression", "v_information_bits"  # beside METRICS
-BLIND, BLOCK = "blind", "block"
 ALIAS = re.compile(r"\(= (.+?)\)")  # `pal (= lal)` is the lal cell, and so is its blind probe
 
 Items = Mapping[str, Prediction]
@@ -108,22 +108,23 @@ def _code_rows(runs: Sequence[Sequence[EvalResult]], draws: int, notes: list[str
 
 
 def online_code(blocks: Sequence[EvalResult]) -> OnlineCode:
-    """The code that the blocks of one run's portions are.
+    """The code that the blocks of one run's portions are, from the smallest portion to the whole split.
 
     Raises:
         ScoringError: a portion is missing, so that some answers are told by no probe.
     """
-    ordered = sorted(blocks, key=_size)
-    ends = [_size(block) + len(block.predictions) for block in ordered]
-    first = ordered[0].portion
-    whole = 0 if first is None else first.whole
-    if [*map(_size, ordered[1:]), whole] != ends or first is None or first.guess_bits is None:
+    by_size = {_size(block): block for block in blocks}
+    end = min(by_size)
+    first, later = by_size[end].portion, list[Prediction]()
+    while end in by_size:
+        later += by_size.pop(end).predictions
+        end = (0 if first is None else first.examples) + len(later)
+    if first is None or first.guess_bits is None or end != first.whole:
         raise ScoringError(
-            f"no code length: the blocks end at {ends} of {whole} training examples, and each must begin where the one "
-            "before it ends. Run the portions that are missing."
+            f"no code length: its blocks reach {end} training examples of {0 if first is None else first.whole}. "
+            "Run the portions that are missing."
         )
-    later = tuple(item for block in ordered for item in block.predictions)
-    return OnlineCode(first.examples, first.guess_bits, later)
+    return OnlineCode(first.examples, first.guess_bits, tuple(later))
 
 
 def _size(block: EvalResult) -> int:

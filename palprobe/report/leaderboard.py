@@ -14,13 +14,13 @@ from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, Unknow
 from palprobe.evaluation.xares import PREFIX
 from palprobe.files import differences, read_json
 from palprobe.metrics import METRICS
-from palprobe.report.information import BLOCK, information_rows
+from palprobe.report.information import information_rows
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import Row, headline_metric, one_or_all, row_of, row_order, with_shared_costs
 from palprobe.stats import DRAWS, NO_INTERVAL
 from palprobe.stats.intervals import metric_interval
-from palprobe.types import Interval, Prediction, Score
+from palprobe.types import BLOCK, Interval, Prediction, Score
 
 SHOWN, LONGEST = 3, 80  # differing settings in a message, and characters of one
 
