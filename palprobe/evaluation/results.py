@@ -41,12 +41,13 @@ class Evaluation:
     judging: Mapping[str, Any] = field(
         default_factory=dict
     )  # what else decides scores: peers' metrics, the items of a block
+    trained: str = NO_CONTROL  # the control that the run itself is
     source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
 
     @property
     def control(self) -> str:
-        """The name of the control that leaves some of the encoders out; `none` where all are heard."""
-        return f"without {'+'.join(self.dropped)}" if self.dropped else NO_CONTROL
+        """The control that leaves some of the encoders out, or that the run is; `none` where all is heard."""
+        return f"without {'+'.join(self.dropped)}" if self.dropped else self.trained
 
     @property
     def scoring(self) -> str:
@@ -126,7 +127,7 @@ def evaluations(
     """What evaluating a planned run so comes to, one for each method."""
     run, judging = plan.run, judging_fields(plan.examples(split)) | _block_fields(plan, split)
     return tuple(
-        Evaluation(run.folder, run.id, plan.cell.encoder, split, one, tuple(dropped), judging)
+        Evaluation(run.folder, run.id, plan.cell.encoder, split, one, tuple(dropped), judging, plan.cell.control)
         for one in scorings(section, plan.task.kind)
     )
 

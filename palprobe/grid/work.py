@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import PalprobeError
-from palprobe.evaluation.results import evaluations
+from palprobe.evaluation.results import Evaluation, evaluations
 from palprobe.features.constant import is_blind
 from palprobe.grid.cells import cells_of, encoders_of, examples_of, planned
 from palprobe.grid.check import check_questions, check_recipe
@@ -19,7 +19,7 @@ from palprobe.runs import Cell, Places, check_writable
 from palprobe.specs import EncoderSpec, parse_encoder, split_encoders
 from palprobe.training.progress import Report
 from palprobe.training.workspace import Plan, Workspace
-from palprobe.types import Split
+from palprobe.types import BLOCK, Split
 
 if TYPE_CHECKING:
     from palprobe.features.extraction import Extraction
@@ -96,7 +96,7 @@ def run_grid(recipe: Recipe, places: Places, watcher: Watcher, *, split: Split =
 
 def run_cell(workspace: Workspace, plan: Plan, watcher: Watcher, *, split: Split, place: str) -> list[Path]:
     """Trains and scores one cell, or finds that it has been; returns its result folders, one for each scoring."""
-    asked = evaluations(plan, split, plan.recipe.scoring)
+    asked = asked_of(plan, split)
     if _is_evaluated(plan, split):
         return [evaluation.folder for evaluation in asked]
     from palprobe.evaluation.evaluate import evaluate
@@ -105,13 +105,20 @@ def run_cell(workspace: Workspace, plan: Plan, watcher: Watcher, *, split: Split
     folders = []
     for evaluation in asked:
         watcher.stage(f"eval {place} {plan.cell.title}")
-        folders.append(evaluate(workspace, plan, split, evaluation.section))
+        folders.append(evaluate(workspace, plan, evaluation.split, evaluation.section))
         watcher.end(str(folders[-1]))
     return folders
 
 
+def asked_of(plan: Plan, split: Split) -> list[Evaluation]:
+    """The evaluations of one cell: of the split, and where likelihoods are asked for, of the block after a portion."""
+    tested = evaluations(plan, split, plan.recipe.scoring)
+    blocks = evaluations(plan, BLOCK, plan.recipe.scoring) if plan.splits.block else ()
+    return [*tested, *(block for block in blocks if block.section.method == "likelihood")]
+
+
 def _is_evaluated(plan: Plan, split: Split) -> bool:
-    return all(evaluation.is_there for evaluation in evaluations(plan, split, plan.recipe.scoring))
+    return all(evaluation.is_there for evaluation in asked_of(plan, split))
 
 
 def train_run(workspace: Workspace, plan: Plan, watcher: Watcher, *, place: str = "") -> None:
