@@ -101,28 +101,58 @@ def test_a_model_that_hears_nothing_has_no_v_information():
     assert abs(interval.value) < 0.05
 
 
-def coded(features, labels, classes) -> OnlineCode:
+def coded(features, labels, classes, *, strength: float = 0.1) -> OnlineCode:
     """The online code of a logistic regression over the blocks of SHARES, written out plainly."""
     ends = [round(share * len(labels)) for share in SHARES]
-    later = []
+    blocks = []
     for begin, end in pairwise(ends):
-        model = LogisticRegression(C=0.1, max_iter=1000).fit(features[:begin], labels[:begin])
+        model = LogisticRegression(C=strength, max_iter=5000).fit(features[:begin], labels[:begin])
         known = [str(name) for name in model.classes_]
+        told = []
         for number in range(begin, end):
-            row = dict.fromkeys(map(str, range(classes)), 1e-3)
-            row |= dict(zip(known, model.predict_proba(features[number : number + 1])[0], strict=True))
-            later.append(said(number, str(labels[number]), row))
-    return OnlineCode(ends[0], ends[0] * math.log2(classes), tuple(later))
+            row = dict.fromkeys(map(str, range(classes)), 1e-9)
+            row |= dict(zip(known, model.predict_proba(features[number : number + 1])[0] + 1e-12, strict=True))
+            told.append(said(number, str(labels[number]), row))
+        blocks.append(tuple(told))
+    return OnlineCode(ends[0], ends[0] * math.log2(classes), tuple(blocks))
 
 
-def test_random_labels_cost_what_guessing_costs():
-    """Labels that have nothing to do with the features cost about n log2 K: the compression is near 1, below 1.05."""
+def slow_bits(code: OnlineCode) -> float:
+    """The same code length, item by item with plain floats: -log2 of the mean over temperatures of a block's chance."""
+    total = code.first_bits
+    for block in code.later:
+        chances = []
+        for temperature in (1, math.sqrt(2), 2, 2 * math.sqrt(2), 4, 8, 16, float("inf")):
+            chance = 1.0
+            for item in block:
+                powers = {answer: math.exp(score / temperature) for answer, score in item.scores.items()}
+                chance *= powers[item.reference] / sum(powers.values())
+            chances.append(chance)
+        total -= math.log2(sum(chances) / 8)
+    return total
+
+
+@pytest.mark.parametrize("strength", [0.1, 1e6])
+def test_random_labels_cost_what_guessing_costs(strength):
+    """Labels that have nothing to do with the features cost about n log2 K, however well a model fits those it saw.
+
+    The strong fit is sure of itself and wrong: at its own word its codes would cost several times as much.
+    """
     rng = np.random.default_rng(0)
-    found = code_length([coded(rng.normal(size=(640, 2)), rng.integers(4, size=640), 4)])
+    code = coded(rng.normal(size=(640, 20)), rng.integers(4, size=640), 4, strength=strength)
+    found = code_length([code])
     assert found.items == 640
-    assert found.bits.value == pytest.approx(640 * 2, rel=0.06)
-    assert 0.9 < found.compression.value < 1.05
+    assert found.bits.value == pytest.approx(640 * 2, rel=0.03)
     assert found.compression.value == pytest.approx(640 * 2 / found.bits.value)
+    own_word = sum(answer_bits(item) for block in code.later for item in block)
+    assert (own_word > 2 * 1200) == (strength > 1)
+
+
+def test_a_block_never_costs_more_than_guessing_and_three_bits():
+    """A model that is always sure and always wrong: each of four blocks costs its guess and at most log2 8 bits."""
+    wrong = tuple(said(number, "a", {"a": 1e-30, "b": 1.0, "c": 1e-30, "d": 1e-30}) for number in range(100))
+    found = code_length([OnlineCode(10, 20.0, (wrong[:10], wrong[10:20], wrong[20:40], wrong[40:]))])
+    assert 220 < found.bits.value <= 220 + 4 * 3
 
 
 def test_what_is_perfectly_told_costs_little():
@@ -135,19 +165,29 @@ def test_what_is_perfectly_told_costs_little():
     assert found.compression.low <= found.compression.value <= found.compression.high
 
 
+def test_code_lengths_are_those_of_a_slow_implementation():
+    """Three codes of random predictions: their mean is that of a loop over items and temperatures."""
+    rng = np.random.default_rng(5)
+    codes = []
+    for _ in range(3):
+        rows = [dict(zip("abcd", row, strict=True)) for row in rng.dirichlet(np.full(4, 0.3), size=14) + 1e-6]
+        items = [said(number, rng.choice(list("abcd")), row) for number, row in enumerate(rows)]
+        codes.append(OnlineCode(2, 4.0, (tuple(items[:4]), tuple(items[4:]))))
+    found = code_length(codes)
+    assert found.bits.value == pytest.approx(np.mean([slow_bits(code) for code in codes]))
+    assert found.compression.value == pytest.approx(32 / found.bits.value)
+    assert found.items == 16
+    assert found.bits.low < found.bits.value < found.bits.high
+
+
 def test_a_code_length_by_hand():
-    """Two seeds: (4 + 1 + 2) and (4 + 3 + 0) bits are 7; guessing costs 4 + 2 x 2 = 8; ends are those of two items."""
-
-    def told(bits: int, name: str) -> Prediction:
-        return said(name, "a", {"a": 2.0**-bits, "b": 1 - 2.0**-bits, "c": 1e-300, "d": 1e-300})
-
-    one = OnlineCode(2, 4.0, (told(1, "x"), told(2, "y")))
-    other = OnlineCode(2, 4.0, (told(3, "x"), said("y", "a", {"a": 1.0} | dict.fromkeys("bcd", 1e-300))))
-    found = code_length([one, other])
-    assert (found.bits.value, found.items) == (pytest.approx(7), 4)
-    assert found.compression.value == pytest.approx(8 / 7)
-    assert (found.bits.low, found.bits.high) == (pytest.approx(4 + 2), pytest.approx(4 + 4))  # y twice, x twice
-    assert (found.compression.low, found.compression.high) == (pytest.approx(8 / 8), pytest.approx(8 / 6))
+    """Two items of one block that cost two bits each at any temperature, after a first block of four: 4 + 2 x 2 = 8."""
+    even = tuple(said(name, "a", dict.fromkeys("abcd", 0.1)) for name in "xy")
+    found = code_length([OnlineCode(2, 4.0, (even,))])
+    assert (found.bits.value, found.compression.value, found.items) == (pytest.approx(8), pytest.approx(1), 4)
+    sure = tuple(said(name, "a", {"a": 1.0} | dict.fromkeys("bcd", 1e-300)) for name in "xy")
+    expected = 4 - math.log2((7 + 1 / 16) / 8)  # seven temperatures are sure, and guessing has 1/4 for each of both
+    assert code_length([OnlineCode(2, 4.0, (sure,))]).bits.value == pytest.approx(expected)
 
 
 def test_a_code_without_later_blocks_is_none():
@@ -158,7 +198,7 @@ def test_a_code_without_later_blocks_is_none():
 
 def test_one_group_has_no_interval():
     """All items of one speaker: the value stands without ends."""
-    found = code_length([OnlineCode(1, 1.0, (said(1, "a", {"a": 0.5, "b": 0.5}, group="s"),) * 2)])
+    found = code_length([OnlineCode(1, 1.0, ((said(1, "a", {"a": 0.5, "b": 0.5}, group="s"),) * 2,))])
     assert (found.bits.value, found.bits.method, found.compression.value) == (pytest.approx(3), "none", 1)
 
 
@@ -191,5 +231,5 @@ def test_equal_items_have_no_interval():
     heard = {name: said(name, "a", {"a": 0.5, "b": 0.5}) for name in "123"}
     interval, _ = v_information([(heard, blind)])
     assert (interval.value, interval.method) == (pytest.approx(1), "none")
-    found = code_length([OnlineCode(1, 1.0, tuple(heard.values()))])
+    found = code_length([OnlineCode(1, 1.0, (tuple(heard.values()),))])
     assert (found.bits.value, found.bits.method) == (pytest.approx(4), "none")

@@ -16,6 +16,9 @@ from palprobe.report.leaderboard import leaderboard
 from palprobe.report.results import EvalResult, Portion, find_results, read_result
 
 FOUR = "abcd"
+# n items that a probe is sure of at seven of eight temperatures; guessing, the eighth, has 1/4 for each item.
+SURE_4, SURE_8 = -math.log2((7 + 4**-4) / 8), -math.log2((7 + 4**-8) / 8)
+CODE = 8 + SURE_4 + 16
 
 
 def line(name: str, bits: float, *, correct: bool = True, text: str | None = None) -> dict[str, Any]:
@@ -71,12 +74,12 @@ def write_portion(runs: Path, share: float, trained: int, block: int, bits: floa
 
 
 def write_all(runs: Path, **cell) -> None:
-    """One cell by hand: 4 x 2 bits of guessing, 4 items of 1 bit and 8 of 1/2 bit: 16 bits where guessing costs 32.
+    """One cell by hand: four guessed answers of 2 bits, a block of four that are sure, and one of eight as guessed.
 
-    With audio the answers cost 1/2 bit each, for the blind probe 2 bits: 1.5 bits of V-information.
+    With audio the answers of the test cost 1/2 bit each, for the blind probe 2 bits: 1.5 bits of V-information.
     """
-    write_portion(runs, 0.25, 4, 4, 1, 1, **cell)
-    write_portion(runs, 0.5, 8, 8, 0.5, 3, **cell)
+    write_portion(runs, 0.25, 4, 4, 0, 1, **cell)
+    write_portion(runs, 0.5, 8, 8, 2, 3, **cell)
     write(runs, "none", [line(f"t{number}", 0.5) for number in range(4)], **cell)
 
 
@@ -93,21 +96,21 @@ def rows_of(results: list[EvalResult]) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_bits_of_one_run_by_hand(tmp_path):
-    """Code length 16, compression 2, V-information 1.5 bits; of the training items and of the test items."""
+    """Code length 8 + 0.19 + 16 bits, guessing 32, V-information 1.5 bits; of training items and of test items."""
     write_all(tmp_path)
     write_blind(tmp_path)
     rows = rows_of(find_results([tmp_path]))
-    assert float(rows["code_length_bits", "0"]["score"]) == pytest.approx(16)
-    assert float(rows["compression", "0"]["score"]) == pytest.approx(2)
+    assert float(rows["code_length_bits", "0"]["score"]) == pytest.approx(CODE)
+    assert float(rows["compression", "0"]["score"]) == pytest.approx(32 / CODE)
     assert float(rows["v_information_bits", "0"]["score"]) == pytest.approx(1.5)
     code, told = rows["code_length_bits", "0"], rows["v_information_bits", "0"]
     assert (code["n"], code["split"], code["control"], code["encoder"]) == ("16", "train", "none", "logmel")
     assert (told["n"], told["split"], told["control"], told["integration"]) == ("4", "test", "none", "lal")
-    assert 12 <= float(code["ci_low"]) < 16 < float(code["ci_high"]) <= 20
+    assert 8 < float(code["ci_low"]) < CODE < float(code["ci_high"]) <= 32
 
 
 def test_seeds_are_averaged(tmp_path):
-    """A second seed whose blocks cost nothing (8 bits): 12 bits and a compression of 32 / 12 in all, and a row each."""
+    """A second seed is sure of both blocks: the mean of both code lengths, 32 bits over it, and a row for each seed."""
     write_all(tmp_path)
     write_portion(tmp_path, 0.25, 4, 4, 0, 1, seed=1)
     write_portion(tmp_path, 0.5, 8, 8, 0, 3, seed=1)
@@ -116,8 +119,9 @@ def test_seeds_are_averaged(tmp_path):
     write_blind(tmp_path, seed=1)
     rows = rows_of(find_results([tmp_path]))
     assert {key[1] for key in rows} == {"0", "1", "all"}
-    assert float(rows["code_length_bits", "all"]["score"]) == pytest.approx(12)
-    assert float(rows["compression", "all"]["score"]) == pytest.approx(32 / 12)
+    mean = (CODE + 8 + SURE_4 + SURE_8) / 2
+    assert float(rows["code_length_bits", "all"]["score"]) == pytest.approx(mean)
+    assert float(rows["compression", "all"]["score"]) == pytest.approx(32 / mean)
     assert float(rows["v_information_bits", "all"]["score"]) == pytest.approx((1.5 + 1) / 2)
 
 
@@ -198,9 +202,9 @@ def test_tables_of_bits(tmp_path):
     results = find_results([tmp_path])
     codes, learning = bits_tables(leaderboard(results), results)
     assert codes.title == "fsdd:digit: bits"
-    assert [row[:3] for row in codes.rows] == [("beats", "lal", "-"), ("logmel", "lal", "16")]
+    assert [row[:3] for row in codes.rows] == [("beats", "lal", "-"), ("logmel", "lal", "24.2")]
     assert codes.rows[0][3] == "-"
-    assert codes.rows[1][3].startswith("2.000 [")
+    assert codes.rows[1][3].startswith("1.323 [")
     assert codes.rows[1][4].startswith("1.500 [")
     assert codes.caption.startswith("Guessing the 16 answers costs 32 bits.")
     assert learning.numbers == ("4", "8", "16", "area", "90% at")

@@ -115,10 +115,10 @@ def online_code(blocks: Sequence[EvalResult]) -> OnlineCode:
     """
     by_size = {_size(block): block for block in blocks}
     end = min(by_size)
-    first, later = by_size[end].portion, list[Prediction]()
+    first, later = by_size[end].portion, list[tuple[Prediction, ...]]()
     while end in by_size:
-        later += by_size.pop(end).predictions
-        end = (0 if first is None else first.examples) + len(later)
+        later.append(by_size.pop(end).predictions)
+        end += len(later[-1])
     if first is None or first.guess_bits is None or end != first.whole:
         raise ScoringError(
             f"no code length: its blocks reach {end} training examples of {0 if first is None else first.whole}. "

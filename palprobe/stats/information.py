@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from palprobe.errors import ScoringError
-from palprobe.stats import DRAWS, NO_INTERVAL, Floats, clustered_bootstrap, group_codes, percentile, resampled_sums
+from palprobe.stats import DRAWS, NO_INTERVAL, Floats, clustered_bootstrap, draw_batches, draw_weights, percentile
 from palprobe.types import Interval, Prediction
 
 ENOUGH = 0.9  # of what the full training set brings, for `examples_needed`
+# A block is coded at all of these at once, which costs 3 bits at most over the best of them; inf is guessing. A probe
+# that has learnt few examples by heart is sure of itself where it is wrong, and says more at a higher temperature.
+TEMPERATURES = (1.0, 2**0.5, 2.0, 2**1.5, 4.0, 8.0, 16.0, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,7 @@ class OnlineCode:
 
     first_items: int
     first_bits: float  # of the first block together
-    later: tuple[Prediction, ...]  # the items of all later blocks
+    later: tuple[tuple[Prediction, ...], ...]  # the items of each later block
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,15 @@ class Point:
     score: float
 
 
-def answer_bits(prediction: Prediction) -> float:
+def answer_bits(prediction: Prediction, temperature: float = 1.0) -> float:
     """-log2 of how likely a right answer is: among the choices of a closed question, of any text for an open one.
 
     Where several answers are right, a closed question counts them together, and an open one costs what its references
     do on average.
+
+    Args:
+        prediction: with log likelihoods.
+        temperature: by which the log likelihoods of choices are divided; open questions have none but 1.
 
     Raises:
         ScoringError: the likelihood of a right answer is not among the scores.
@@ -63,7 +70,8 @@ def answer_bits(prediction: Prediction) -> float:
     if prediction.text is not None:
         return float(-logs.mean() / math.log(2))
     every = np.array(list(prediction.scores.values()), dtype=np.float64)
-    return max(0.0, float(np.logaddexp.reduce(every) - np.logaddexp.reduce(logs)) / math.log(2))
+    bits = (np.logaddexp.reduce(every / temperature) - np.logaddexp.reduce(logs / temperature)) / math.log(2)
+    return max(0.0, float(bits))
 
 
 def guess_bits(choices: int, right: int = 1) -> float:
@@ -103,6 +111,8 @@ def v_information(
 def code_length(codes: Sequence[OnlineCode], *, draws: int = DRAWS, seed: int = 0) -> CodeLength:
     """The bits of an online code, and how much shorter it is than guessing.
 
+    A block's code is the mixture of its codes at each of `TEMPERATURES`, and so costs little more than guessing.
+
     Args:
         codes: of the same task, one for each seed and fold; at least one.
         draws: resamples of the later blocks, whole groups at once.
@@ -111,30 +121,37 @@ def code_length(codes: Sequence[OnlineCode], *, draws: int = DRAWS, seed: int = 
     Raises:
         ScoringError: no code at all, nothing to code but a first block, or an item without likelihoods.
 
-    Source: Voita and Titov (2020), eq. 3, with the blocks as they are given.
+    Source: Voita and Titov (2020), eq. 3, with the blocks as they are given; mixtures: Grünwald (2007), ch. 6.
     """
-    items = [item for code in codes for item in code.later]
-    if not items:
+    blocks = [block for code in codes for block in code.later if block]
+    if not blocks:
         raise ScoringError("An online code needs items after its first block; there are none.")
-    runs = len(codes)
-    first = sum(code.first_bits for code in codes) / runs
-    costs = np.array([[answer_bits(item), _guess(item)] for item in items]) / runs  # (E, 2)
-    bits, guess = costs.sum(axis=0) + first
-    count = round(sum(len(one.later) + one.first_items for one in codes) / runs)
-    groups = [item.group for item in items]
-    without = CodeLength(_without(float(bits)), _without(float(guess / bits)), count)
-    if len(set(groups)) == 1:
-        return without
-    places, _ = group_codes(groups, len(items))
-    sums: Floats = np.stack([np.bincount(places, column) for column in costs.T], axis=1)  # (G, 2)
-    drawn = resampled_sums(sums, draws, seed) + first  # (R, 2); the first block costs the same whatever is in it
-    method = "bootstrap" if len(set(groups)) == len(items) else "clustered bootstrap"
-    if np.ptp(drawn[:, 0]) == 0:  # no width would claim certainty
-        return without
+    groups = [item.group for block in blocks for item in block]
+    names, places = np.unique(groups, return_inverse=True)  # (E,)
+    costs = np.zeros((len(names), len(blocks), len(TEMPERATURES)))  # (G, blocks, temperatures)
+    owners = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+    bits = np.array([[answer_bits(item, each) for each in TEMPERATURES] for block in blocks for item in block])
+    np.add.at(costs, (places, owners), bits)
+    first = sum(code.first_bits for code in codes)
+
+    def lengths(weights: Floats) -> Floats:
+        """(R, G) how often each group is drawn → (R, 2) mean bits of a code, and of guessing."""
+        sums = np.tensordot(weights, costs, 1)  # (R, blocks, temperatures)
+        mixed = -np.logaddexp2.reduce(-sums, axis=2) + math.log2(len(TEMPERATURES))  # (R, blocks)
+        return (np.stack([mixed.sum(axis=1), sums[:, :, -1].sum(axis=1)], axis=1) + first) / len(codes)
+
+    value, guess = lengths(np.ones((1, len(names))))[0]
+    items = round(sum(code.first_items + sum(map(len, code.later)) for code in codes) / len(codes))
+    rng = np.random.default_rng(seed)
+    sizes = draw_batches(draws, costs.size)
+    drawn = np.concatenate([lengths(draw_weights(len(names), size, rng)) for size in sizes])  # (R, 2)
+    if np.ptp(drawn[:, 0]) == 0:  # no width would claim certainty; so it is with a single group
+        return CodeLength(_without(float(value)), _without(float(guess / value)), items)
+    method = "bootstrap" if len(names) == len(groups) else "clustered bootstrap"
     return CodeLength(
-        percentile(float(bits), drawn[:, 0], method),
-        percentile(float(guess / bits), drawn[:, 1] / drawn[:, 0], method),
-        count,
+        percentile(float(value), drawn[:, 0], method),
+        percentile(float(guess / value), drawn[:, 1] / drawn[:, 0], method),
+        items,
     )
 
 
@@ -184,7 +201,3 @@ def _curve(points: Sequence[Point]) -> tuple[Floats, Floats]:
 
 def _without(value: float) -> Interval:
     return Interval(value, math.nan, math.nan, NO_INTERVAL)
-
-
-def _guess(item: Prediction) -> float:
-    return guess_bits(len(item.scores), len(item.all_references))
