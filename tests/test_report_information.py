@@ -133,6 +133,18 @@ def test_a_seed_without_a_blind_run_is_left_out(tmp_path):
     assert {key[1] for key in rows_of(find_results([tmp_path])) if key[0] == "v_information_bits"} == {"0"}
 
 
+def test_parts_have_v_information_of_their_own(tmp_path):
+    """Question types of 1 and 0 bits: a row each beside the whole, and one table row for all."""
+    heard = [line("t0", 1) | {"part": "onset"}, line("t1", 2) | {"part": "pitch"}]
+    write(tmp_path, "none", heard)
+    write(tmp_path, "blind", [one | line(one["id"], 2) | {"part": one["part"]} for one in heard], encoder="blind")
+    results = find_results([tmp_path])
+    found = {row.part: row.score for row in leaderboard(results).rows if row.metric == "v_information_bits"}
+    assert found == {None: pytest.approx(0.5), "onset": pytest.approx(1), "pitch": pytest.approx(0)}
+    (table,) = bits_tables(leaderboard(results), results)
+    assert [row[-1].split()[0] for row in table.rows] == ["0.500"]
+
+
 def test_blind_of_another_integration_is_no_pair(tmp_path):
     """Only the blind run of the same integration counts; `pal (= lal)` is the lal cell, and has its blind run."""
     write(tmp_path, "none", [line("t0", 0.5)])

@@ -91,7 +91,7 @@ def _height(metric: str, point: Point) -> Point:
 def _code_tables(board: Leaderboard) -> list[Table]:
     shown: dict[Names, dict[str, Row]] = defaultdict(dict)
     for row in board.rows:  # aggregates come after what they are made of
-        if row.metric in (CODE_LENGTH, COMPRESSION, V_INFORMATION):
+        if row.part is None and row.metric in (CODE_LENGTH, COMPRESSION, V_INFORMATION):
             shown[(row.task, row.scoring, *_names(board, row))][row.metric] = row
     tables = []
     for (task, _), listed in groupby(sorted(shown), key=lambda key: key[:2]):

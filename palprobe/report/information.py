@@ -79,20 +79,24 @@ def information_rows(results: Iterable[EvalResult], *, draws: int) -> tuple[list
 
 
 def _v_rows(pairs: Sequence[tuple[EvalResult, EvalResult]], draws: int) -> list[Row]:
-    """Of each run, and where there are several, over all: folds pooled, items averaged over seeds."""
+    """Of each run, and where there are several, over all: folds pooled, items averaged over seeds; whole and parts."""
     told = [pair for pair in pairs if all(item.scores for result in pair for item in result.predictions)]
-    rows = [_v_row([pair], draws) for pair in told]
-    return [*rows, *([_v_row(told, draws)] if len(told) > 1 else [])]
+    parts = sorted({item.part for heard, _ in told for item in heard.predictions if item.part is not None})
+    groups = [*([pair] for pair in told), *([told] if len(told) > 1 else [])]
+    return [row for group in groups for part in (None, *parts) if (row := _v_row(group, part, draws))]
 
 
-def _v_row(pairs: Sequence[tuple[EvalResult, EvalResult]], draws: int) -> Row:
+def _v_row(pairs: Sequence[tuple[EvalResult, EvalResult]], part: str | None, draws: int) -> Row | None:
     seeds: dict[int, tuple[dict[str, Prediction], dict[str, Prediction]]] = {}
     for pair in pairs:
         pooled = seeds.setdefault(pair[0].cell.seed, ({}, {}))
         for items, result in zip(pooled, pair, strict=True):
-            items.update({item.id: item for item in result.predictions})
-    interval, n = v_information(list(seeds.values()), draws=draws)
-    return _row([heard for heard, _ in pairs], V_INFORMATION, interval, n)
+            items.update({item.id: item for item in result.predictions if part in (None, item.part)})
+    try:
+        interval, n = v_information(list(seeds.values()), draws=draws)
+    except ScoringError:  # of one fold without such items
+        return None
+    return _row([heard for heard, _ in pairs], V_INFORMATION, interval, n, part)
 
 
 def _code_rows(runs: Sequence[Sequence[EvalResult]], draws: int, notes: list[str]) -> list[Row]:
@@ -143,8 +147,8 @@ def _code_row(codes: Sequence[tuple[list[EvalResult], OnlineCode]], draws: int) 
     return [replace(row, control=NO_CONTROL, split="train", n_found=num_found, n_dropped=dropped) for row in rows]
 
 
-def _row(members: Sequence[EvalResult], metric: str, interval: Interval, n: int) -> Row:
+def _row(members: Sequence[EvalResult], metric: str, interval: Interval, n: int, part: str | None = None) -> Row:
     fold = one_or_all({member.cell.fold for member in members})
     seed = one_or_all({member.cell.seed for member in members})
-    row = row_of(members[0], Score(metric, None, interval, n, 0, None), fold, seed)
+    row = row_of(members[0], Score(metric, part, interval, n, 0, None), fold, seed)
     return row if len(members) == 1 else with_shared_costs(row, members)
