@@ -15,7 +15,7 @@ from typing import Any, get_args
 from palprobe.errors import IdentityError, UnfinishedError, UsageError
 from palprobe.files import differences, digest, read_json, write_json, write_text
 from palprobe.recipe import Recipe, dump_recipe, load_recipe
-from palprobe.recipe.rigor import BLIND, NO_CONTROL
+from palprobe.recipe.rigor import BLIND, NO_CONTROL, SILENCE
 from palprobe.recipe.sweep import PLAIN, Variant
 from palprobe.recipe.training import Trainable
 from palprobe.specs import parse_task
@@ -196,6 +196,7 @@ def extract_command(encoder: str, task: str, recipe: Recipe, places: Places) -> 
     """The shell line that makes the features of an encoder and a task, with every setting that is no default."""
     words = ["palprobe", "extract", "--encoder", encoder, "--data", _quoted(task)]
     words += [word for section in ("data", "store", "encoder") for word in section_flags(recipe, section)]
+    words += ["--set", f"controls=[{SILENCE}]"] if SILENCE in (recipe.controls or []) else []
     return shlex.join([*words, *place_flags("extract", places)])
 
 

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 SAMPLE_RATE = 16_000
+PLAIN = ("--set", "rigor=quick", "--set", "controls=[]")  # one seed, and nothing beside what is compared
 TONES = {"low": 300.0, "middle": 900.0, "high": 2700.0}  # Hz
 
 

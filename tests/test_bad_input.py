@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import torch
 import yaml
-from conftest import SAMPLE_RATE, write_tone
+from conftest import PLAIN, SAMPLE_RATE, write_tone
 
 from palprobe.cli import main
 from palprobe.files import save_tensors
 
-QUICK = ["--set", "train.steps=2", "--set", "train.batch_size=4", "--set", "data.validation_fraction=0.2"]
+QUICK = [*PLAIN, "--set", "train.steps=2", "--set", "train.batch_size=4", "--set", "data.validation_fraction=0.2"]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from palprobe.recipe import load_recipe
 from palprobe.runs import Cell, Places, extract_command, section_flags, train_command
 from palprobe.specs import split_list
 
-SMALL = ("train.steps=12", "train.batch_size=8", "data.validation_fraction=0.2")
+SMALL = ("rigor=quick", "controls=[]", "train.steps=12", "train.batch_size=8", "data.validation_fraction=0.2")
 
 
 def palprobe(*words, check=True, stdin=None, **environment):
@@ -78,7 +78,8 @@ def test_all_commands_one_after_the_other(tones, tmp_path):
     assert palprobe("report", "runs", "--format", "markdown").stdout.startswith("#")
     assert json.loads(palprobe("report", "runs", "--format", "json").stdout)
     assert "logmel" in palprobe("list", "encoders").stdout
-    assert "12 cells" in palprobe("validate", "--set", f"tasks=[{tones}]", "--set", "encoders=[logmel,mfcc]").stdout
+    both = settings(f"tasks=[{tones}]", "encoders=[logmel,mfcc]")
+    assert "12 cells" in palprobe("validate", *both).stdout
     assert "torch" in palprobe("doctor").stdout
 
 
@@ -175,14 +176,27 @@ def test_options_are_the_agreed_ones():
     shared = ["--recipe", "--set", "--device", "--store", "--data-root"]
     table = ["--format", "--header"]
     read = ["--set", "--device", "--store", "--data-root"]
-    grid = ["--encoders", "--integrations", "--tasks", "--llm", "--seeds", "--folds", "--limit", "--plan", "--out"]
-    cell = ["--encoder", "--task", "--llm", "--integration", "--seed", "--fold"]
+    grid = [
+        "--encoders",
+        "--integrations",
+        "--tasks",
+        "--llm",
+        "--seeds",
+        "--folds",
+        "--rigor",
+        "--limit",
+        "--plan",
+        "--out",
+    ]
+    cell = ["--encoder", "--task", "--llm", "--integration", "--seed", "--fold", "--control"]
     sizes = ["--llm", "--audio-tokens", "--text-tokens", "--batch", "--integrations", "--trainable", "--encoder"]
     assert found == {
         "compare": sorted([*shared, *table, *grid, "--sweep", "--train-on", "--runs", "--allow-missing"]),
         "extract": sorted([*shared, "--encoder", "--data", "--retry-failed", "--allow-missing"]),
         "train": sorted([*shared, *cell, "--train-on", "--runs", "--allow-missing"]),
-        "eval": sorted([*read, "run", "--split", "--scoring", "--rescore", "--hard", "--drop", "--attention", *table]),
+        "eval": sorted(
+            [*read, "run", "--split", "--scoring", "--rescore", "--hard", "--drop", "--control", "--attention", *table]
+        ),
         "report": sorted(["results", "--out", *table]),
         "bench": sorted([*sizes, "--quick", "--time-limit", "--out", "--format", "--device"]),
         "list": ["--format", "kind"],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import write_tone
+from conftest import PLAIN, write_tone
 from test_bad_input import palprobe, refused  # noqa: F401 - fixtures
 from test_training import PowerCutError, go, log_of, make_data, make_probe, same, tensors_of
 
@@ -183,6 +183,8 @@ def curriculum(path, stage_task, *, task="own.csv", steps=2):
         "name": path.removesuffix(".yaml"),
         "integrations": ["lal"],
         "tasks": [task],
+        "rigor": "quick",
+        "controls": [],
         "train": {
             "batch_size": 4,
             "stages": [
@@ -233,7 +235,7 @@ def test_a_task_for_testing_only_is_tested_with_a_probe_of_others(palprobe, refu
     """Trained on 8 clips of one manifest, scored on another that has no training rows; by plan lines, too."""
     exam = tone_manifest("exam", range(40, 46), split=lambda _: "test")
     refused("compare", "--tasks", exam, code=1, texts=["'exam.csv': the train split is empty", "--train-on TASK"])
-    asked = ("--tasks", exam, "--train-on", other, "--integrations", "lal", "--set", "train.steps=2")
+    asked = ("--tasks", exam, "--train-on", other, "--integrations", "lal", *PLAIN, "--set", "train.steps=2")
     code, out, err = palprobe("compare", *asked, "--format", "json")
     assert code == 0, err
     assert "6 clips encoded" in err and "8 clips encoded" in err  # of the other, its training split
@@ -253,7 +255,17 @@ def test_what_is_trained_on_is_of_the_run(palprobe, own, other):  # noqa: F811
     found = []
     for words in ((), ("--train-on", own), ("--train-on", other), third):
         code, out, err = palprobe(
-            "compare", "--tasks", own, "--integrations", "lal", "--set", "train.steps=1", *words, "--format", "json"
+            "compare",
+            "--tasks",
+            own,
+            "--integrations",
+            "lal",
+            *PLAIN,
+            "--set",
+            "train.steps=1",
+            *words,
+            "--format",
+            "json",
         )
         assert code == 0, err
         found.append(json.loads(out)[0]["trainable"])

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import PLAIN
 from typer.testing import CliRunner
 
 from palprobe.cli import app
 from palprobe.encoders.hf.encoder import HFEncoder
 
-SMALL = ["--set", "train.steps=4", "--set", "train.batch_size=8", "--set", "encoder.untrained_window_seconds=1"]
+SMALL = [*PLAIN, "--set", "train.steps=4", "--set", "train.batch_size=8", "--set", "encoder.untrained_window_seconds=1"]
 LAST = 4  # of Whisper-tiny
 
 

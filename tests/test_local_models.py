@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import PLAIN
 from test_cli import palprobe, rows_of
 from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig, WhisperModel
 
@@ -60,7 +61,7 @@ def test_local_whisper_and_llama_go_through_every_command(folders, tones):
     """extract → train → eval, then compare, with LoRA and both integrations; what is there is not done again."""
     whisper, llama = folders
     settings = ["--set", "train.steps=2", "--set", "train.batch_size=2", "--set", "data.limit=3"]
-    settings += ["--set", "data.validation_fraction=0.2"]
+    settings += [*PLAIN, "--set", "data.validation_fraction=0.2"]
     encoder = f"whisper={whisper}"
     palprobe("extract", "--encoder", encoder, "--data", tones, *settings)
     cell = ["--encoder", encoder, "--task", tones, "--llm", llama, "--integration", "lal", "--fold", "0", *settings]

@@ -28,7 +28,7 @@ from palprobe.training.train_cell import train_cell
 from palprobe.training.workspace import Workspace
 from palprobe.types import Prediction
 
-SETTINGS = ["train.steps=2", "train.batch_size=8", "scoring.bootstrap_draws=200"]
+SETTINGS = ["rigor=quick", "controls=[]", "train.steps=2", "train.batch_size=8", "scoring.bootstrap_draws=200"]
 METHODS = ("likelihood", "generation")
 
 

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import PLAIN
 from typer.testing import CliRunner
 
 from palprobe.cli import app
 from palprobe.errors import RecipeError, UsageError
 from palprobe.files import load_tensors
 
-SMALL = ["--set", "train.steps=30", "--set", "train.batch_size=8"]
+SMALL = [*PLAIN, "--set", "train.steps=30", "--set", "train.batch_size=8"]
 
 
 def palprobe(*arguments):

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from conftest import PLAIN
 from small_llms import saved, small_llm
 from typer.testing import CliRunner
 
@@ -16,7 +17,7 @@ from palprobe.recipe import dump_recipe, load_recipe
 from palprobe.recipe.sweep import distinct, variants
 from palprobe.runs import trainable_of
 
-SMALL = ["--set", "train.steps=2", "--set", "train.batch_size=8", "--folds", "0"]
+SMALL = ["--set", "train.steps=2", "--set", "train.batch_size=8", *PLAIN, "--folds", "0"]
 
 
 def palprobe(*words):
@@ -211,7 +212,7 @@ def test_train_makes_one_run(tones, tmp_path):
     (tmp_path / "r.yaml").write_text(f"tasks: ['{tones}']\nsweep: {{integration.layers: [all, 'from:1']}}\n")
     with pytest.raises(UsageError, match=r"sweeps over integration.layers. Add --set sweep=\{\}"):
         palprobe("train", "--recipe", "r.yaml", "--encoder", "logmel", "--task", tones)
-    assert "# 9 cells" in palprobe("validate", "r.yaml").stdout  # three folds of plits, and of lal twice
+    assert "# 9 cells" in palprobe("validate", "r.yaml", *PLAIN).stdout  # three folds of plits, and of lal twice
 
 
 def test_pal_is_swept_over_as_the_cell_that_it_is(tones):

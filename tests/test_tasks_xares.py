@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import PLAIN
 from tar_shards import clip, samples, write_shard
 from test_bad_input import palprobe, refused  # noqa: F401 - fixtures
 from test_training import make_probe
@@ -541,7 +542,7 @@ def test_silence_of_no_length_is_a_counted_loss(palprobe):  # noqa: F811
     write_shard(Path("train.tar"), samples([{"label": "dog"}, {"label": "cat"}] * 4, start=100))
     train_file(toy={"prompt": "Which?", "data": "train.tar", "key": "label"})
     words = ["--tasks", eval_file(), "--set", "train.tasks=[xares:TRAIN.yaml]", "--set", "train.steps=2"]
-    words += ["--integrations", "plits", "--set", "data.max_dropped=0.2", "--set", "scoring.method=generation"]
+    words += ["--integrations", "plits", *PLAIN, "--set", "data.max_dropped=0.2", "--set", "scoring.method=generation"]
     code, _, err = palprobe("compare", *words)
     assert code == 0, err
     (result,) = [json.loads(path.read_text()) for path in Path("runs").rglob("result.json")]

@@ -30,8 +30,11 @@ def compare(
     train_on: TrainOn = None,
     llm: Annotated[str | None, typer.Option(help="tiny, local folders or hub ids, with commas between.")] = None,
     sweep: Sweep = None,
-    seeds: Annotated[str | None, typer.Option(help="Training seeds, e.g. 0,1,2.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Training seeds, e.g. 0,1,2; those of the rigor if not given.")
+    ] = None,
     folds: Annotated[str | None, typer.Option(help="Only these test folds.")] = None,
+    rigor: Annotated[str | None, typer.Option(help="quick, standard or paper: how many seeds, which controls.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many items of each split.")] = None,
     plan: Annotated[
         str | None,
@@ -62,17 +65,19 @@ def compare(
         "llm": None if len(llms) > 1 else next(iter(llms), llm),
         "seeds": options.numbers(seeds, "--seeds"),
         "folds": options.numbers(folds, "--folds"),
+        "rigor": rigor,
         "data.limit": limit,
         "data.allow_missing": allow_missing,
     }
     chosen = options.recipe_from(recipe, set_, flags, options.sweep_from(sweep, llms))
     places = options.places_from(store=store, runs=runs, out=out, data_root=data_root, device=device)
     if plan is not None:
+        from palprobe.cli.progress import say
         from palprobe.grid.check import check_recipe
         from palprobe.grid.plan import plan_lines
 
         workspace = check_recipe(chosen, places)
-        typer.echo("\n".join(plan_lines(workspace, None if plan == "all" else plan)))
+        typer.echo("\n".join(plan_lines(workspace, None if plan == "all" else plan, say)))
         return
 
     from palprobe.cli.output import end_with, print_results
@@ -82,7 +87,7 @@ def compare(
     from palprobe.report.results import read_result
 
     with Watching() as watcher:
-        outcome = run_grid(chosen, places, watcher)
+        outcome = run_grid(chosen, places, watcher, tell=say)
     results = [read_result(found.folder, integration=found.integration) for found in outcome.results]
     if results:
         write_report(results, places.report_folder(chosen))

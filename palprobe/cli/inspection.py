@@ -87,7 +87,7 @@ def validate(
     tasks = dict.fromkeys([*chosen.tasks, *chosen.train.named_tasks])
     unseen = [task for task in tasks if not is_located(parse_task(task), data_root)]
     workspace = (check_parts if unseen else check_recipe)(chosen, places)
-    typer.echo(dump_recipe(chosen), nl=False)
+    typer.echo(dump_recipe(workspace.recipe), nl=False)
     if unseen:
         typer.echo(f"# not looked at, as no folder is given: {', '.join(unseen)} (--data-root ROOT finds ROOT/NAME)")
         typer.echo("# As far as it was looked at, the recipe is valid.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -45,7 +46,7 @@ def extract(
     """
     from palprobe.cli.progress import Watching
     from palprobe.grid.check import check_recipe
-    from palprobe.grid.work import extract_features
+    from palprobe.grid.extraction import extract_features, extract_silence
 
     flags = {"encoders": [encoder], "tasks": options.names(data), "data.allow_missing": allow_missing}
     chosen = options.recipe_from(recipe, set_, flags)
@@ -56,6 +57,8 @@ def extract(
             extract_features(workspace, [name], chosen.tasks, watcher, retry_failed=retry_failed)
             for name in chosen.single_encoders
         ]
+        for name in chosen.single_encoders:
+            extract_silence(workspace, [name], watcher)
     typer.echo("\n".join(str(store) for extraction in found for store in extraction.stores))
 
 
@@ -127,6 +130,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test or validation; of a portion also block, what comes next.")] = "test",
     scoring: Annotated[str | None, typer.Option(help="likelihood, generation, or both with a comma between.")] = None,
     drop: Annotated[str | None, typer.Option(help="Encoders of A+B that the LLM is not shown.")] = None,
+    control: Annotated[
+        str, typer.Option(help="What is heard: none (the clips), shuffled, silence, gaussian; commas between.")
+    ] = "none",
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Read stored answers by another scoring.rule or scoring.parse; no model.")
     ] = False,
@@ -147,6 +153,8 @@ def evaluate(
     """
     from palprobe.cli.output import end_with, print_results
     from palprobe.cli.progress import say
+    from palprobe.evaluation.results import check_heard
+    from palprobe.recipe.rigor import NO_CONTROL
     from palprobe.report.remarks import remarks
     from palprobe.report.results import read_result
 
@@ -160,19 +168,26 @@ def evaluate(
         )
     if hard and len(run) > 1:
         raise UsageError(f"--hard {str(hard)!r}: {len(run)} runs would write one file. Name one run.")
-    dropped = options.names(drop) or []
+    dropped, heard = options.names(drop) or [], [check_heard(name) for name in options.names(control) or []]
+    if (dropped or attention or hard) and heard != [NO_CONTROL]:
+        raise UsageError(f"--control {control} goes with neither --drop, --hard nor --attention. Leave them out.")
     results, failures = [], []
     for folder in {path.resolve(): path for path in run}.values():
         try:
             if rescore:
                 from palprobe.evaluation.rescore import rescore as read_again
 
-                folders = read_again(folder, cast("Split", split), settings, dropped=dropped)
+                asked_split = cast("Split", split)
+                folders = [
+                    found
+                    for name in heard
+                    for found in read_again(folder, asked_split, settings, dropped=dropped, heard=name)
+                ]
             else:
                 # Resolved, or "." would have no parent.
                 runs = folder.resolve().parent
                 places = options.places_from(store=store, runs=runs, data_root=data_root, device=device)
-                asked = _Asked(cast("Split", split), settings, dropped, attention=attention, hard=hard)
+                asked = _Asked(cast("Split", split), settings, dropped, heard, attention=attention, hard=hard)
                 folders = _evaluate(folder, places, asked)
             results += [read_result(found) for found in folders]
         except PalprobeError as error:
@@ -194,6 +209,7 @@ class _Asked:
     split: Split
     settings: list[str]
     dropped: list[str]
+    heard: list[str]
     attention: bool
     hard: Path | None
 
@@ -204,7 +220,7 @@ def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
     from palprobe.evaluation.attention import add_attention
     from palprobe.evaluation.evaluate import evaluate as evaluate_run
     from palprobe.evaluation.hard import check_hard, write_hard
-    from palprobe.evaluation.results import check_dropped, check_effect, scorings
+    from palprobe.evaluation.results import check_dropped, check_effect, check_heard, scorings
     from palprobe.report.attention import draw_attention
     from palprobe.report.results import read_result
     from palprobe.training.reopen import reopen
@@ -215,7 +231,11 @@ def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
     if asked.hard is not None:
         check_hard(sections)
     dropped = check_dropped(folder, plan.cell.encoder, asked.dropped)
-    folders = [evaluate_run(workspace, plan, asked.split, section, dropped=dropped) for section in sections]
+    heard = [check_heard(name, plan.cell.control) for name in asked.heard]
+    folders = [
+        evaluate_run(workspace, plan, asked.split, section, dropped=dropped, heard=name)
+        for name, section in product(heard, sections)
+    ]
     if asked.hard is not None:
         found = [item for result in folders for item in read_result(result).predictions if item.text is None]
         count = write_hard(asked.hard, found, plan.examples(asked.split))

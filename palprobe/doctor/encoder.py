@@ -13,7 +13,7 @@ from palprobe.doctor.patient import Patient
 from palprobe.encoders import load_encoder
 from palprobe.encoders.options import stored_layers
 from palprobe.errors import PalprobeError
-from palprobe.grid.work import Watcher
+from palprobe.grid.watcher import Watcher
 from palprobe.recipe import Recipe
 from palprobe.specs import parse_encoder
 from palprobe.types import Encoder

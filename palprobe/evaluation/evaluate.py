@@ -12,12 +12,15 @@ from typing import Any
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError
+from palprobe.evaluation.heard import hearing
 from palprobe.evaluation.portions import portion_fields
 from palprobe.evaluation.predict import predict
 from palprobe.evaluation.record import answers, write
 from palprobe.evaluation.results import check_scoring, evaluation_of
+from palprobe.features.constant import shown_encoder
 from palprobe.features.source import Source
 from palprobe.llm.tokenizer import TEMPLATE
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.runs import trainable_label
 from palprobe.specs import parse_encoder, split_encoders
@@ -32,12 +35,19 @@ from palprobe.types import BLOCK, Split
 
 RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
 LISTED = "listed: likelihoods are means over the cyclic orders, text is generated from an order drawn by the id"
+NO_LAYER = "-"
 EVERY_CHOICE = "none: log likelihood of every choice, its end included"
 GREEDY, BEAMS = "greedy, to the first newline", "{} beams, mean log probability per token, to the first newline"
 
 
 def evaluate(
-    workspace: Workspace, plan: Plan, split: Split, section: ScoringSection, *, dropped: Sequence[str] = ()
+    workspace: Workspace,
+    plan: Plan,
+    split: Split,
+    section: ScoringSection,
+    *,
+    dropped: Sequence[str] = (),
+    heard: str = NO_CONTROL,
 ) -> Path:
     """Scores a finished run on a split; a result of the same identity is left alone.
 
@@ -47,6 +57,7 @@ def evaluate(
         split: test or validation; of a portion's run also the block that the next one adds.
         section: how answers are read; of one method at most.
         dropped: encoders of several that the LLM is not shown, in their order (from `check_dropped`).
+        heard: what is heard in place of the clips (from `check_heard`).
 
     Returns:
         the folder with predictions.jsonl and result.json.
@@ -60,16 +71,18 @@ def evaluate(
     """
     training = plan.run.summary()
     plan.run.check()
-    evaluation = evaluation_of(plan, split, section, dropped)
+    evaluation = evaluation_of(plan, split, section, dropped, heard)
     if evaluation.is_there:
         return evaluation.folder
     check_scoring(replace(plan.task, examples=plan.examples(split)), evaluation.section)
-    sources, usable = workspace.sources(plan), workspace.usable(plan, split)
+    usable = workspace.usable(plan, split)
     if not usable.examples:
         raise DataError(f"Task {plan.cell.task!r}: the {split} split is empty, so there is nothing to score.")
     device = resolve_device(workspace.places.device)
     meter = Meter(device)
-    probe = load_probe(plan, sources, device=device)
+    probe = load_probe(plan, workspace.sources(plan), device=device)
+    given = hearing(heard, workspace, plan, usable, probe)
+    sources = given.sources
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
@@ -81,6 +94,7 @@ def evaluate(
         "device": device,
         **answers(evaluation, predictions, usable.examples, KINDS[plan.task.kind].metrics),
         **portion_fields(workspace, plan),
+        **({"heard": given.told} if given.told else {}),
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write(evaluation.folder, predictions, result)
@@ -111,11 +125,12 @@ def _decoding(section: ScoringSection) -> str:
 
 
 def _result(plan: Plan, sources: Sequence[Source], usable: Usable, *, listed: bool) -> dict[str, Any]:
-    cell, names, first = plan.cell, split_encoders(plan.cell.encoder), usable.examples[0]
+    cell, encoder = plan.cell, shown_encoder(plan.cell.encoder)
+    names, first = split_encoders(encoder), usable.examples[0]
     return {
         "cell": {
-            "encoder": cell.encoder,
-            "layer": "+".join(parse_encoder(name).layer for name in names),
+            "encoder": encoder,
+            "layer": NO_LAYER if encoder == BLIND else "+".join(parse_encoder(name).layer for name in names),
             "integration": cell.integration,
             "llm": cell.llm,
             "trainable": trainable_label(plan.recipe),

@@ -11,10 +11,11 @@ from palprobe.errors import ScoringError, UnfinishedError, UsageError
 from palprobe.evaluation.fields import mapping, take
 from palprobe.evaluation.predictions import read_predictions
 from palprobe.evaluation.record import SOMETIMES, answers, write
-from palprobe.evaluation.results import READS, RESULT, Evaluation, check_dropped, key_of
+from palprobe.evaluation.results import READS, RESULT, Evaluation, check_dropped, check_heard, key_of
 from palprobe.evaluation.xares import PREFIX
 from palprobe.files import read_json
 from palprobe.metrics import METRICS
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.scoring import Method, ScoringSection
 from palprobe.runs import run_recipe
 from palprobe.scoring.reading import parse_answer, question_of
@@ -37,7 +38,9 @@ class Source:
         return str(self.identity.get("scoring"))
 
 
-def rescore(run: Path, split: Split, settings: Sequence[str], *, dropped: Sequence[str] = ()) -> list[Path]:
+def rescore(
+    run: Path, split: Split, settings: Sequence[str], *, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+) -> list[Path]:
     """Writes what reading the answers of finished evaluations another way comes to, as evaluating anew would.
 
     Args:
@@ -45,6 +48,7 @@ def rescore(run: Path, split: Split, settings: Sequence[str], *, dropped: Sequen
         split: that was evaluated.
         settings: `scoring.…=…` lines; without a method, rule or parser, all that was evaluated is read again.
         dropped: encoders without which it was evaluated.
+        heard: what was heard in place of the clips.
 
     Returns:
         the folder of each method: one beside the evaluation that was read, or its own where nothing but intervals or
@@ -64,8 +68,10 @@ def rescore(run: Path, split: Split, settings: Sequence[str], *, dropped: Sequen
             )
     recipe = run_recipe(run, settings)
     encoder = recipe.encoders[0]
+    trained = (recipe.controls or [NO_CONTROL])[0]
+    check_heard(heard, trained)
     dropped = tuple(check_dropped(run, encoder, dropped))
-    asked = Evaluation(run, run.name, encoder, split, recipe.scoring, dropped)
+    asked = Evaluation(run, run.name, encoder, split, recipe.scoring, dropped, heard, trained)
     sources = _sources(asked)
     return [_read_again(asked, sources, method) for method in _methods(asked, sources, settings)]
 
@@ -89,7 +95,8 @@ def _methods(asked: Evaluation, sources: Sequence[Source], settings: Sequence[st
     methods = named or [method for key, method in READS.items() if key in keys] or there
     absent = [method for method in methods if method not in there]
     if absent or not methods:
-        control = "" if not asked.dropped else f" --drop {','.join(asked.dropped)}"
+        control = f" --drop {','.join(asked.dropped)}" if asked.dropped else ""
+        control += "" if asked.heard == NO_CONTROL else f" --control {asked.heard}"
         raise UnfinishedError(
             f"{asked.run} holds no {' or '.join(absent) or 'finished'} evaluation of its {asked.split} split{control} "
             f"to read again. Run `palprobe eval {asked.run} --split {asked.split}{control}` first."

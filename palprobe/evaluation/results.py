@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageError
 from palprobe.evaluation.xares import judging_fields
 from palprobe.files import digest, read_json
-from palprobe.recipe.rigor import NO_CONTROL
+from palprobe.recipe.rigor import NO_CONTROL, controls_that
 from palprobe.recipe.scoring import Method, ScoringSection
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
@@ -38,16 +38,19 @@ class Evaluation:
     split: Split
     section: ScoringSection  # of one method
     dropped: tuple[str, ...] = ()  # encoders that the LLM is not shown
+    heard: str = NO_CONTROL  # what is heard in place of the clips
+    trained: str = NO_CONTROL  # the control that the run itself is
     judging: Mapping[str, Any] = field(
         default_factory=dict
-    )  # what else decides scores: peers' metrics, the items of a block
-    trained: str = NO_CONTROL  # the control that the run itself is
+    )  # what else decides scores: peers' metrics, a block's items
     source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
 
     @property
     def control(self) -> str:
-        """The control that leaves some of the encoders out, or that the run is; `none` where all is heard."""
-        return f"without {'+'.join(self.dropped)}" if self.dropped else self.trained
+        """What is done otherwise than in a comparison: to the run, or to what it hears."""
+        if self.dropped:
+            return f"without {'+'.join(self.dropped)}"
+        return self.trained if self.heard == NO_CONTROL else self.heard
 
     @property
     def scoring(self) -> str:
@@ -60,6 +63,8 @@ class Evaluation:
         if self.dropped:  # by their places, as a spec may hold what no folder's name may
             names = split_encoders(self.encoder)
             name += "-without-" + "-".join(str(names.index(encoder) + 1) for encoder in self.dropped)
+        if self.heard != NO_CONTROL:
+            name += f"-{self.heard}"
         return self.run / "eval" / name
 
     @property
@@ -122,12 +127,12 @@ def scorings(section: ScoringSection, kind: TaskKind) -> tuple[ScoringSection, .
 
 
 def evaluations(
-    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()
+    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
-    run, judging = plan.run, judging_fields(plan.examples(split)) | _block_fields(plan, split)
+    run, cell, judging = plan.run, plan.cell, judging_fields(plan.examples(split)) | _block_fields(plan, split)
     return tuple(
-        Evaluation(run.folder, run.id, plan.cell.encoder, split, one, tuple(dropped), judging, plan.cell.control)
+        Evaluation(run.folder, run.id, cell.encoder, split, one, tuple(dropped), heard, cell.control, judging)
         for one in scorings(section, plan.task.kind)
     )
 
@@ -137,9 +142,11 @@ def _block_fields(plan: Plan, split: Split) -> dict[str, str]:
     return {"items": digest([example.id for example in plan.examples(split)])} if split == BLOCK else {}
 
 
-def evaluation_of(plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = ()) -> Evaluation:
+def evaluation_of(
+    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+) -> Evaluation:
     """The same of a section that asks for one method."""
-    (found,) = evaluations(plan, split, section, dropped)
+    (found,) = evaluations(plan, split, section, dropped, heard)
     return found
 
 
@@ -213,3 +220,21 @@ def check_dropped(run: Path, encoder: str, dropped: Sequence[str]) -> list[str]:
     if set(dropped) == set(names):
         raise UsageError(f"--drop {','.join(dropped)}: {run} would hear nothing. Keep one of its encoders.")
     return [name for name in names if name in dropped]
+
+
+def check_heard(control: str, trained: str = NO_CONTROL) -> str:
+    """The name of a control that a finished run is evaluated under.
+
+    Args:
+        control: as asked for.
+        trained: the control that the run itself is.
+
+    Raises:
+        UsageError: there is none of that name, or the run is a control itself.
+    """
+    known = (NO_CONTROL, *controls_that("evaluated"))
+    if control not in known:
+        raise UsageError(f"--control {control}: no such control.{near_miss(control, known)} Known: {', '.join(known)}.")
+    if NO_CONTROL not in (control, trained):
+        raise UsageError(f"--control {control}: the run is a control itself ({trained}). Name one that is not.")
+    return control

@@ -23,6 +23,11 @@ def is_blind(encoder: str) -> bool:
     return encoder.partition(":")[0] == BLIND
 
 
+def shown_encoder(encoder: str) -> str:
+    """An encoder as tables call it: `blind`, however much it is shown."""
+    return BLIND if is_blind(encoder) else encoder
+
+
 @dataclass(frozen=True)
 class ConstantSource:
     """A `Source` of one number, zero, in every token of every clip."""

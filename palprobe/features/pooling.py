@@ -43,6 +43,12 @@ class Pooling:
             pooled = torch.cat((pooled, steps[whole:].mean(0, keepdim=True)))
         return pooled.reshape(-1, dim)
 
+    def spread(self, pooled: Tensor, num_tokens: int) -> Tensor:
+        """(count(T), D) → (T, D) that `apply` turns into the same: each in the place of all that it stands for."""
+        groups, dim = self.grid // self.bands, pooled.shape[1]
+        steps = pooled.view(-1, groups, dim).repeat_interleave(self.time, 0).repeat_interleave(self.bands, 1)
+        return steps.reshape(-1, dim)[:num_tokens]
+
 
 def choose_pooling(section: IntegrationSection, *, frame_rate: float, bands: int) -> Pooling:
     """The pooling that a recipe asks for, on an encoder of that token grid.

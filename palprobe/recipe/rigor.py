@@ -16,6 +16,7 @@ from palprobe.registry import near_miss
 Rigor = Literal["quick", "standard", "paper"]
 NO_CONTROL = "none"  # the trained probe with its own audio
 BLIND, VERBALISER, PORTIONS = "blind", "verbaliser", "portions"
+SHUFFLED, SILENCE, GAUSSIAN = "shuffled", "silence", "gaussian"
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ CONTROLS: Mapping[str, ControlRules] = MappingProxyType(
         BLIND: ControlRules("trained", "a probe that is shown a learned constant in place of audio"),
         VERBALISER: ControlRules("trained", "a probe that is taught the classes under each other's names"),
         PORTIONS: ControlRules("trained", "probes that are trained on parts of the training split: code length, curve"),
-        "shuffled": ControlRules("evaluated", "every question is asked about another clip of the test set"),
-        "silence": ControlRules("evaluated", "the features of a silent clip, as long as the clip's own"),
-        "gaussian": ControlRules("evaluated", "noise with the mean and deviation of the features, as long as the clip"),
+        SHUFFLED: ControlRules("evaluated", "every question is asked about another clip of the test set"),
+        SILENCE: ControlRules("evaluated", "the features of a silent clip, as long as the clip's own"),
+        GAUSSIAN: ControlRules("evaluated", "noise with the mean and deviation of the features, as long as the clip"),
         "linear": ControlRules("pooled", "a linear classifier on the mean of the same features over time; no LLM"),
         "knn": ControlRules("pooled", "nearest neighbours by the mean of the same features over time; no LLM"),
     }
@@ -51,13 +52,13 @@ class Preset:
     controls: tuple[str, ...]
 
 
-_QUICK = ("shuffled", "floor")
+_QUICK = (SHUFFLED, "floor")
 _STANDARD = (*_QUICK, BLIND, "linear")
 PRESETS: Mapping[Rigor, Preset] = MappingProxyType(
     {
         "quick": Preset((0,), _QUICK),
         "standard": Preset((0, 1, 2), _STANDARD),
-        "paper": Preset((0, 1, 2, 3, 4), (*_STANDARD, "random", "silence", "gaussian", VERBALISER, "knn", PORTIONS)),
+        "paper": Preset((0, 1, 2, 3, 4), (*_STANDARD, "random", SILENCE, GAUSSIAN, VERBALISER, "knn", PORTIONS)),
     }
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from palprobe.errors import UnfinishedError, UsageError
 from palprobe.features.clips import ClipIndex
@@ -12,7 +12,7 @@ from palprobe.features.constant import constant_of, is_blind
 from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
 from palprobe.features.source import FeatureSource, Source
 from palprobe.files import digest
-from palprobe.integrations.routing import PAL, Choice, Chosen, check_route, choose, fitting
+from palprobe.integrations.routing import Choice, Chosen, check_route, choose, fitting
 from palprobe.llm import LLMSource, find_llm, load_tokenizer, template_fields
 from palprobe.recipe import Recipe
 from palprobe.recipe.rigor import NO_CONTROL
@@ -23,10 +23,12 @@ from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
 from palprobe.tasks.controls import controlled
 from palprobe.tasks.options import drawn, lists_options, options_fields
+from palprobe.tasks.silence import STIMULI
 from palprobe.tasks.splits import Splits, split_task, task_digest_fields
 from palprobe.training.blind import counted
-from palprobe.training.curriculum import WITHOUT_EFFECT, Material, Stage, plan_course, train_fields
-from palprobe.types import Counts, Example, Kind, Split, TaskData
+from palprobe.training.curriculum import Material, Stage, plan_course, train_fields
+from palprobe.training.resolution import options, resolved
+from palprobe.types import Counts, Example, Split, TaskData
 
 LLM_INDEX = "llms.jsonl"  # beside the features: sha256 of the files of LLMs
 VERSION = 1  # of the training loop and the probe; part of every run's identity
@@ -92,7 +94,7 @@ class Workspace:
             self._tasks[spec] = load_task(
                 parse_task(spec),
                 data_root=self.places.data_root,
-                cache=self.places.store / "stimuli",
+                cache=self.places.store / STIMULI,
                 allow_missing=self.recipe.data.allow_missing,
             )
         return self._tasks[spec]
@@ -164,7 +166,7 @@ class Workspace:
 
         def identity(variant: Variant) -> dict[str, Any]:
             recipe = variant.apply(self.recipe)
-            return {"llm": recipe.llm, **_options(self.chosen(encoder, integration, variant), recipe)}
+            return {"llm": recipe.llm, **options(self.chosen(encoder, integration, variant), recipe)}
 
         return distinct(self.recipe, identity)
 
@@ -190,7 +192,7 @@ class Workspace:
             chosen = self.chosen(cell.encoder, cell.integration, cell.variant)
         except UnfinishedError as error:  # a user's own encoder, of which nothing was extracted
             raise self._not_extracted(cell, "no features") from error
-        cell, recipe = _resolved(cell, chosen, cell.recipe(self.recipe))
+        cell, recipe = resolved(cell, chosen, cell.recipe(self.recipe))
         trainable, course = trainable_of(recipe), plan_course(self, cell, recipe.train, splits, keys)
         fields = [[store.fields for store in stores] for stores in features]
         identity = {
@@ -278,23 +280,3 @@ class Workspace:
         new = [example for example in examples if example.id not in known]
         known |= zip((example.id for example in new), self._clips.keys(new), strict=True)
         return known
-
-
-def _options(chosen: Chosen, recipe: Recipe) -> dict[str, Any]:
-    """What tells combinations of a sweep apart; the recipe is of one of them alone."""
-    train = recipe.train.model_dump(exclude=WITHOUT_EFFECT) | {"trainable": trainable_of(recipe)}
-    return {"integration": chosen.identity, "train": train}
-
-
-def _resolved(cell: Cell, chosen: Chosen, recipe: Recipe) -> tuple[Cell, Recipe]:
-    """The cell under the name that its integration comes to, and the recipe that gives this cell alone.
-
-    `pal` of one encoder is the lal or plits cell itself, and asking for that one finds the same run.
-    """
-    section = chosen.choices[0].section
-    if chosen.name == PAL:  # routes of encoders of other cells are none of this one's business
-        known = {*split_encoders(cell.encoder), *get_args(Kind)}
-        route = {name: way for name, way in recipe.integration.route.items() if name in known}
-        section = recipe.integration.model_copy(update={"route": route})
-    cell = replace(cell, integration=chosen.name)
-    return cell, cell.recipe(recipe).model_copy(update={"integration": section})
