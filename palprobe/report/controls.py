@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from palprobe.report.contest import Place
-from palprobe.report.rows import NO_CONTROL
+from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 
-BLIND, FLOOR = "blind", "floor"
+FLOOR = "floor"
 FLOOR_ENCODER = "logmel"
 EVALUATED = ("shuffled", "silence", "gaussian")  # a trained probe tested on other audio
 VERBALISER = "verbaliser"

@@ -10,8 +10,7 @@ import numpy as np
 
 from palprobe.errors import ScoringError
 from palprobe.metrics import LOWER_IS_BETTER
-from palprobe.report.controls import BLIND
-from palprobe.report.rows import NO_CONTROL
+from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 from palprobe.stats import ranks
 from palprobe.stats.headline import Headline, TaskScores, overall
