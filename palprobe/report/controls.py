@@ -16,6 +16,7 @@ VERBALISER = "verbaliser"
 POOLED = ("linear", "knn")  # integrations without an LLM
 CONTROLS = (BLIND, *EVALUATED, VERBALISER)
 UNTRAINED = re.compile(r"(random\d*):(.+)", re.DOTALL)
+UNTRAINED_NAME = re.compile(r"random\d*")
 NO_LLM = "none"
 
 Beside = Mapping[str, Mapping[Place, Side]]
