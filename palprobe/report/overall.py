@@ -119,7 +119,7 @@ def _overall(key: tuple[str, ...], tasks: Sequence[_Task]) -> Overall:
         split=split,
         names=tuple(order),
         headline=headline.scores if headline else {},
-        rank=headline.ranks if headline else {},
+        rank=headline.places if headline else {},
         average_rank={name: float(average[name]) for name in order if name in average},
         strength={name: strength[name] for name in order if name in strength},
         critical_difference=ranks.critical_difference(len(names), len(whole)) if enough else None,
@@ -137,8 +137,7 @@ def _headline(tasks: Sequence[_Task], notes: list[str]) -> Headline | None:
     except ScoringError as error:
         notes.append(f"no headline: {str(error).rstrip('.')}")
         return None
-    if found.left_out:
-        notes.append(f"not in the headline, as some encoder lacks them: {', '.join(found.left_out)}")
+    notes += [f"not in the score: {task}. {why.rstrip('.')}" for task, why in found.left_out.items()]
     if found.without_blind:
         notes.append(f"without a blind probe, so that 0 is chance: {', '.join(found.without_blind)}")
     return found
