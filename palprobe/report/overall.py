@@ -10,6 +10,7 @@ import numpy as np
 
 from palprobe.errors import ScoringError
 from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.report.controls import NO_LLM
 from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 from palprobe.stats import Floats, ranks
@@ -54,7 +55,7 @@ def overalls_of(sides: Sequence[Side]) -> tuple[Overall, ...]:
         if side.row.control in (NO_CONTROL, BLIND):
             groups.setdefault(tuple(getattr(side.row, name) for name in MODEL), []).append(side)
     found = []
-    for key, members in sorted(groups.items()):
+    for key, members in sorted(groups.items(), key=lambda group: (group[0][1] == NO_LLM, group[0])):
         tasks = _tasks(members)
         if len(tasks) > 1 and len({name for task in tasks for name in task.heard}) > 1:
             found.append(_overall(key, tasks))
