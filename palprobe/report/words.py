@@ -23,7 +23,7 @@ WORDS_LEGEND = (
 )
 COST_NAMES = {"train_seconds": "training time", "peak_memory_bytes": "memory", "audio_tokens": "audio tokens"}
 PREPOSITIONS: Mapping[Axis, str] = {"encoder": "Through", "integration": "Of"}
-ALL_TIED = "all are tied: no pair differs by more than chance or another seed may explain"
+NO_PAIR = "no pair differs by more than chance or another seed may explain"
 NOTHING_BESIDE = "nothing stands beside it to be compared with"
 
 
@@ -90,8 +90,10 @@ def _along(axis: Axis, contest: Contest) -> Iterator[str]:
         if among and value != fixed[0] and all(gap.verdict == "tied" for gap in among):
             tied.append(value)
         elif among:
-            start = "" if len(fixed) == 1 else f"{PREPOSITIONS[axis]} {value}: "
-            yield f"{start}{'; '.join(_against_best(axis, among, contest))}."
+            where = "" if len(fixed) == 1 else f"{PREPOSITIONS[axis]} {value}"
+            if len(among) > 1 and all(gap.verdict == "tied" for gap in among):
+                yield f"{f'{where} all' if where else 'All'} are tied: {NO_PAIR}."
+            yield f"{f'{where}: ' if where else ''}{'; '.join(_against_best(axis, among, contest))}."
     if tied:
         yield f"{PREPOSITIONS[axis]} {listed(tied)}: no {axis} is shown to be better than another."
 
@@ -99,8 +101,6 @@ def _along(axis: Axis, contest: Contest) -> Iterator[str]:
 def _against_best(axis: Axis, gaps: Sequence[Gap], contest: Contest) -> Iterator[str]:
     tested = {row for gap in gaps for row in (gap.better, gap.worse)}
     best = next(row for row in contest.rows if row in tested)
-    if len(gaps) > 1 and all(gap.verdict == "tied" for gap in gaps):
-        yield ALL_TIED
     for alike in by_verdict([gap for gap in gaps if best in (gap.better, gap.worse)], best):
         yield verdict_sentence(axis, best, alike, contest)
 
