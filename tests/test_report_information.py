@@ -141,7 +141,7 @@ def test_parts_have_v_information_of_their_own(tmp_path):
     results = find_results([tmp_path])
     found = {row.part: row.score for row in leaderboard(results).rows if row.metric == "v_information_bits"}
     assert found == {None: pytest.approx(0.5), "onset": pytest.approx(1), "pitch": pytest.approx(0)}
-    (table,) = bits_tables(leaderboard(results), results)
+    (table,) = bits_tables(leaderboard(results), results, ())
     assert [row[-1].split()[0] for row in table.rows] == ["0.500"]
 
 
@@ -212,17 +212,17 @@ def test_tables_of_bits(tmp_path):
     write_blind(tmp_path)
     write(tmp_path, "none", [line(f"t{number}", 0.5) for number in range(4)], encoder="beats")
     results = find_results([tmp_path])
-    codes, learning = bits_tables(leaderboard(results), results)
+    codes, learning = bits_tables(leaderboard(results), results, ())
     assert codes.title == "fsdd:digit: bits"
     assert [row[:3] for row in codes.rows] == [("beats", "lal", "-"), ("logmel", "lal", "24.2")]
     assert codes.rows[0][3] == "-"
     assert codes.rows[1][3].startswith("1.323 [")
     assert codes.rows[1][4].startswith("1.500 [")
-    assert codes.caption.startswith("Guessing the 16 answers costs 32 bits.")
+    assert codes.caption == "Guessing the 16 answers costs 32 bits."
     assert learning.numbers == ("4", "8", "16", "area", "90% at")
     assert learning.rows == (("logmel", "lal", "0.25", "0.75", "1.00", "0.69", "13"),)
     plain = [result for result in results if result.control == "none"]
-    assert bits_tables(leaderboard(plain), plain) == []
+    assert bits_tables(leaderboard(plain), plain, ()) == []
 
 
 @pytest.mark.parametrize("width", [80, 120])

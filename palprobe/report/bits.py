@@ -13,7 +13,7 @@ from palprobe.report.information import CODE_LENGTH, COMPRESSION, V_INFORMATION
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import NO_CONTROL, Row
-from palprobe.report.tables import MODEL_SETTINGS, Table, headline, varying_settings
+from palprobe.report.tables import Table, name_heads, names_of, whole_tasks
 from palprobe.report.text import UNKNOWN, number_text, score_text
 from palprobe.stats.information import Point, area_under, examples_needed
 
@@ -40,16 +40,22 @@ class Curve:
     needed: float | None  # examples for 90 % of what the whole set brings
 
 
-def bits_tables(board: Leaderboard, results: Sequence[EvalResult]) -> list[Table]:
-    """For each task code lengths, compressions and V-informations, then the curves; none where nothing was computed."""
-    return [*_code_tables(board), *_curve_tables(board, results)]
+def bits_tables(board: Leaderboard, results: Sequence[EvalResult], varying: Sequence[str]) -> list[Table]:
+    """For each task code lengths, compressions and V-informations, then the curves; none where nothing was computed.
+
+    Args:
+        board: from `leaderboard`.
+        results: that it is of.
+        varying: settings that differ between rows, and so must stand in each.
+    """
+    return [*_code_tables(board, varying), *_curve_tables(board, results, varying)]
 
 
 def curves(board: Leaderboard, results: Sequence[EvalResult]) -> list[Curve]:
     """The curve of every cell that was trained on portions too, in its task's headline metric."""
     sizes = _sizes(results)
     rows: dict[Names, dict[str, Row]] = defaultdict(dict)
-    for row in (summary.row for summary in headline(board)):
+    for row in (summary.row for summary in whole_tasks(board)):
         if row.control == NO_CONTROL or (_place(row), row.control) in sizes:
             rows[_place(row)][row.control] = row
     return [
@@ -88,18 +94,18 @@ def _height(metric: str, point: Point) -> Point:
     return Point(point.examples, max(0.0, 1 - point.score)) if metric in ERROR_RATES else point
 
 
-def _code_tables(board: Leaderboard) -> list[Table]:
+def _code_tables(board: Leaderboard, varying: Sequence[str]) -> list[Table]:
     shown: dict[Names, dict[str, Row]] = defaultdict(dict)
     for row in board.rows:  # aggregates come after what they are made of
         if row.part is None and row.metric in (CODE_LENGTH, COMPRESSION, V_INFORMATION):
-            shown[(row.task, row.scoring, *_names(board, row))][row.metric] = row
+            shown[(row.task, row.scoring, *names_of(row, varying))][row.metric] = row
     tables = []
     for (task, _), listed in groupby(sorted(shown), key=lambda key: key[:2]):
         keys = list(listed)
         cells = tuple((*key[2:], *_bits(shown[key])) for key in keys)
         heads = ("code", "compression [CI]", "V bits [CI]")
-        caption = f"{_guessing([shown[key] for key in keys])}{BITS_LEGEND}"
-        tables.append(Table(f"{task}: bits", _heads(board), heads, cells, caption))
+        caption = _guessing([shown[key] for key in keys])
+        tables.append(Table(f"{task}: bits", name_heads(varying), heads, cells, caption, legends=(BITS_LEGEND,)))
     return tables
 
 
@@ -119,10 +125,10 @@ def _guessing(found: Sequence[Mapping[str, Row]]) -> str:
     items = {rows[CODE_LENGTH].n for rows in coded}
     if len(costs) != 1 or len(items) != 1:
         return ""
-    return f"Guessing the {items.pop()} answers costs {costs.pop()} bits. "
+    return f"Guessing the {items.pop()} answers costs {costs.pop()} bits."
 
 
-def _curve_tables(board: Leaderboard, results: Sequence[EvalResult]) -> list[Table]:
+def _curve_tables(board: Leaderboard, results: Sequence[EvalResult], varying: Sequence[str]) -> list[Table]:
     def title(curve: Curve) -> str:
         return f"{curve.row.task}: {curve.row.metric} by training examples"
 
@@ -131,8 +137,8 @@ def _curve_tables(board: Leaderboard, results: Sequence[EvalResult]) -> list[Tab
         found = list(listed)
         sizes = sorted({round(point.examples) for curve in found for point in curve.points})
         heads = (*map(str, sizes), "area", "90% at")
-        cells = tuple((*_names(board, curve.row), *_curve_cells(curve, sizes)) for curve in found)
-        tables.append(Table(name, _heads(board), heads, cells, CURVE_LEGEND))
+        cells = tuple((*names_of(curve.row, varying), *_curve_cells(curve, sizes)) for curve in found)
+        tables.append(Table(name, name_heads(varying), heads, cells, "", legends=(CURVE_LEGEND,)))
     return tables
 
 
@@ -141,12 +147,3 @@ def _curve_cells(curve: Curve, sizes: Sequence[int]) -> tuple[str, ...]:
     area = UNKNOWN if curve.area is None else f"{curve.area:.2f}"
     needed = UNKNOWN if curve.needed is None else f"{curve.needed:.0f}"
     return (*(scores.get(size, "") for size in sizes), area, needed)
-
-
-def _heads(board: Leaderboard) -> Names:
-    varying = varying_settings(board)
-    return ("encoder", "integration", *(name for name in MODEL_SETTINGS if name in varying))
-
-
-def _names(board: Leaderboard, row: Row) -> Names:
-    return tuple(str(getattr(row, name)) for name in _heads(board))
