@@ -13,14 +13,16 @@ MANIFEST_SUFFIXES = (".csv", ".jsonl")
 XARES, YAML_SUFFIXES = "xares:", (".yaml", ".yml")  # of a task; an encoder of that prefix is a .py file
 FOREIGN = ("xares", "hear", "s3prl")  # interfaces of other people's encoder classes
 LAYER = re.compile(r"last|\d+|all|weighted|mean:\d+-\d+")
+UNTRAINED = re.compile(r"random(\d*):")
+LARGEST_SEED = (1 << 63) - 1  # that numpy and torch take
 SPEC_BEGINS = re.compile(
-    r"(random:)?\w[\w.-]*($|[:=@])|.*\.py(:|$)"
+    r"(random\d*:)?\w[\w.-]*($|[:=@])|.*\.py(:|$)"
 )  # what a "+" before it joins; else it is in a path
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """`[random:]NAME[:VARIANT][=PATH][@LAYER]`, taken apart."""
+    """`[random[N]:]NAME[:VARIANT][=PATH][@LAYER]`, taken apart."""
 
     text: str  # as written: how it is called in tables
     name: str  # a registered name, or "file" for path/to/file.py:Class
@@ -29,6 +31,7 @@ class EncoderSpec:
     layer: str = "last"
     untrained: bool = False
     arguments: str | None = None  # what somebody's class is to load, after the "=": xares, hear, s3prl
+    init_seed: int | None = None  # N of randomN: its own seed of untrained weights; None: that of the recipe
 
     def at(self, layer: int) -> EncoderSpec:
         """The same encoder at one layer."""
@@ -88,11 +91,19 @@ def parse_encoder(text: str) -> EncoderSpec:
     """Takes the spec of one encoder apart without looking at the disk.
 
     Raises:
-        UsageError: an empty name, or a layer that is none of N, all, mean:A-B, weighted.
+        UsageError: an empty name, a layer that is none of N, all, mean:A-B, weighted, or an init seed out of range.
     """
-    rest, untrained = text.strip(), False
-    if rest.startswith("random:"):
-        rest, untrained = rest.removeprefix("random:"), True
+    control = UNTRAINED.match(text.strip())
+    if control is None:
+        return _parse_network(text.strip(), text, untrained=False)
+    seed = int(control[1]) if control[1] else None
+    if seed is not None and seed > LARGEST_SEED:
+        raise UsageError(f"Encoder {text!r}: the init seed {seed} is too large. Write randomN: with N below 2^63.")
+    return replace(_parse_network(text.strip()[control.end() :], text, untrained=True), init_seed=seed)
+
+
+def _parse_network(rest: str, text: str, *, untrained: bool) -> EncoderSpec:
+    """What stands behind `random:`, of the whole text."""
     rest, layer = _cut_layer(rest, text)
     if rest.startswith(tuple(f"{name}:" for name in FOREIGN)):
         return _parse_foreign(rest, text, layer=layer, untrained=untrained)

@@ -232,6 +232,21 @@ def test_identity_changes_with_what_decides_the_output(whisper_folder: Path, use
     ]
     assert len(set(identities)) == len(identities)
     assert identity("random:whisper:tiny@4") == identity("random:whisper:tiny")
+    assert identity("random1:whisper:tiny", init_seed=7) == identity("random:whisper:tiny", init_seed=1)
+    assert identity("random0:whisper:tiny") == identity("random:whisper:tiny")
+    assert identity(f"random1:{user_file}:Envelope") == identity(f"random:{user_file}:Envelope", init_seed=1)
+
+
+def test_each_control_has_the_weights_of_its_own_seed() -> None:
+    """random1: gives the numbers that init seed 1 gives, whatever the recipe's seed is, and no others."""
+    waveform = torch.from_numpy(np.random.default_rng(0).normal(size=16_000).astype(np.float32))
+
+    def numbers(text: str, seed: int) -> Tensor:
+        encoder = load_encoder(parse_encoder(text), EncoderSection(init_seed=seed, untrained_window_seconds=1))
+        return encoder.encode([waveform], [4])[0]
+
+    assert torch.equal(numbers("random1:whisper:tiny", 5), numbers("random:whisper:tiny", 1))
+    assert not torch.allclose(numbers("random2:whisper:tiny", 1), numbers("random:whisper:tiny", 1), atol=0.1)
 
 
 def mel_filters(num_mels: int, num_bins: int, rate: int) -> np.ndarray:

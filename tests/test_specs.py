@@ -12,6 +12,9 @@ from palprobe.specs import EncoderSpec, TaskSpec, parse_encoder, parse_task, spl
         ("logmel", EncoderSpec("logmel", "logmel")),
         ("whisper:tiny@6", EncoderSpec("whisper:tiny@6", "whisper", "tiny", None, "6")),
         ("random:whisper:tiny", EncoderSpec("random:whisper:tiny", "whisper", "tiny", untrained=True)),
+        ("random2:beats@6", EncoderSpec("random2:beats@6", "beats", None, None, "6", untrained=True, init_seed=2)),
+        ("random10:a.py:B", EncoderSpec("random10:a.py:B", "file", "B", "a.py", untrained=True, init_seed=10)),
+        ("randomly:tiny", EncoderSpec("randomly:tiny", "randomly", "tiny")),
         ("beats=/a@b/x.pt@mean:4-8", EncoderSpec("beats=/a@b/x.pt@mean:4-8", "beats", None, "/a@b/x.pt", "mean:4-8")),
         ("my/enc.py:Mine", EncoderSpec("my/enc.py:Mine", "file", "Mine", "my/enc.py")),
         ("my/enc.py", EncoderSpec("my/enc.py", "file", None, "my/enc.py")),
@@ -26,13 +29,16 @@ from palprobe.specs import EncoderSpec, TaskSpec, parse_encoder, parse_task, spl
     ],
 )
 def test_encoder_grammar(text, expected):
-    """[random:]NAME[:VARIANT][=PATH][@LAYER], and a file of the user's own."""
+    """[random[N]:]NAME[:VARIANT][=PATH][@LAYER], and a file of the user's own."""
     assert parse_encoder(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "random:", "@6", "whisper@six", "whisper@mean:4", "xares:"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "random:", "random1:", "random9223372036854775808:beats", "@6", "whisper@six", "whisper@mean:4", "xares:"],
+)
 def test_encoder_specs_that_are_none(text):
-    """An empty name or an unknown layer form is a usage error."""
+    """An empty name, an unknown layer form or a seed that torch does not take is a usage error."""
     with pytest.raises(UsageError):
         parse_encoder(text)
 

@@ -108,7 +108,7 @@ def identify(spec: EncoderSpec, section: EncoderSection) -> EncoderIdentity:
         WeightsError: weights are not there.
         EncoderError: a user's class cannot be made.
     """
-    part = _part(spec)
+    part, section = _part(spec), _seeded(spec, section)
     fields = part.identify(spec, section)
     layers = tuple(stored_layers(spec, part.depth_of(spec, section)))
     return EncoderIdentity(fields, layers, part.kind_of(spec, section))
@@ -129,7 +129,12 @@ def load_encoder(spec: EncoderSpec, section: EncoderSection, *, device: str = "c
     Raises:
         as `identify`.
     """
-    return _part(spec).load(spec, section, device=device)
+    return _part(spec).load(spec, _seeded(spec, section), device=device)
+
+
+def _seeded(spec: EncoderSpec, section: EncoderSection) -> EncoderSection:
+    """The options with the initial weights that the spec itself names: `random2:NAME` is NAME under `init_seed=2`."""
+    return section if spec.init_seed is None else section.model_copy(update={"init_seed": spec.init_seed})
 
 
 def _part(spec: EncoderSpec) -> EncoderPart:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +12,26 @@ from palprobe.errors import DataError, ScoringError
 from palprobe.evaluation.heard import hearing
 from palprobe.evaluation.portions import portion_fields
 from palprobe.evaluation.predict import predict
+from palprobe.evaluation.provenance import provenance
 from palprobe.evaluation.record import answers, write
 from palprobe.evaluation.results import check_scoring, evaluation_of
-from palprobe.features.constant import shown_encoder
 from palprobe.features.source import Source
 from palprobe.llm.tokenizer import TEMPLATE
-from palprobe.recipe.rigor import BLIND, NO_CONTROL
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.runs import trainable_label
-from palprobe.specs import parse_encoder, split_encoders
+from palprobe.specs import split_encoders
 from palprobe.tasks.kinds import KINDS
 from palprobe.tasks.options import drawn, lists_options
 from palprobe.training.cost import Meter
 from palprobe.training.out_of_memory import when_out_of_memory
+from palprobe.training.planned import Usable
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import layer_weights, load_probe
-from palprobe.training.workspace import Plan, Usable, Workspace
+from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import BLOCK, Split
 
-RECORDED_VERSIONS = ("palprobe", "torch", "transformers", "peft", "accelerate", "numpy", "soundfile", "soxr", "jiwer")
 LISTED = "listed: likelihoods are means over the cyclic orders, text is generated from an order drawn by the id"
-NO_LAYER = "-"
 EVERY_CHOICE = "none: log likelihood of every choice, its end included"
 GREEDY, BEAMS = "greedy, to the first newline", "{} beams, mean log probability per token, to the first newline"
 
@@ -125,36 +121,13 @@ def _decoding(section: ScoringSection) -> str:
 
 
 def _result(plan: Plan, sources: Sequence[Source], usable: Usable, *, listed: bool) -> dict[str, Any]:
-    cell, encoder = plan.cell, shown_encoder(plan.cell.encoder)
-    names, first = split_encoders(encoder), usable.examples[0]
+    first = usable.examples[0]
     return {
-        "cell": {
-            "encoder": encoder,
-            "layer": NO_LAYER if encoder == BLIND else "+".join(parse_encoder(name).layer for name in names),
-            "integration": cell.integration,
-            "llm": cell.llm,
-            "trainable": trainable_label(plan.recipe),
-            "task": plan.task.name,
-            "fold": cell.fold,
-            "seed": cell.seed,
-        },
-        "run_id": plan.run.id,
-        "licence": plan.task.licence,
-        "citation": plan.task.citation,
-        "versions": {name: metadata.version(name) for name in RECORDED_VERSIONS},
-        "commit": _commit(),
+        **provenance(plan, sources, usable, trainable=trainable_label(plan.recipe)),
         "llm_revision": plan.llm.revision,
         "template": TEMPLATE if plan.recipe.prompt.template == "raw" else plan.recipe.prompt.template,
         "prompt": drawn(first).prompt if listed else first.prompt,
         **({"options": LISTED} if listed else {}),
-        "counts": {
-            "found": usable.counts.found,
-            "missing": usable.counts.missing,
-            "dropped": usable.counts.dropped,
-            "used": usable.counts.used,
-            "padded": usable.counts.padded,
-        },
-        "features": {name: dict(source.info) for name, source in zip(names, sources, strict=True)},
     }
 
 
@@ -173,17 +146,3 @@ def _cost(probe: Probe, sources: Sequence[Source], usable: Usable, training: dic
         "peak_memory_method": training["peak_memory_method"],
         "machine": training.get("machine", ""),  # runs of before do not say
     }
-
-
-def _commit() -> str | None:
-    """The commit that palprobe runs from, when it runs from a checkout of its own."""
-    root, git = Path(__file__).parent.parent.parent, shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return None
-    found = subprocess.run(  # noqa: S603 - fixed words
-        [git, "-C", str(root), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None

@@ -16,8 +16,9 @@ from palprobe.files import digest
 from palprobe.recipe.rigor import GAUSSIAN, SHUFFLED, SILENCE
 from palprobe.runs import extract_command
 from palprobe.tasks.silence import STIMULI, silent_example
+from palprobe.training.planned import Usable
 from palprobe.training.probe import Branch, Probe
-from palprobe.training.workspace import Plan, Usable, Workspace
+from palprobe.training.workspace import Plan, Workspace
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from palprobe.scoring.generation import by_generation
 from palprobe.scoring.likelihood import Read, by_likelihood, null_scores, reference_scores, text_tokens
 from palprobe.scoring.rules import by_rule
 from palprobe.tasks.options import drawn
+from palprobe.training.planned import Usable
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import readers_of
-from palprobe.training.workspace import Usable
 from palprobe.types import Prediction
 
 

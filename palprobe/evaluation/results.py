@@ -19,7 +19,7 @@ from palprobe.tasks.kinds import KINDS
 from palprobe.types import BLOCK, Split, TaskData, TaskKind
 
 if TYPE_CHECKING:
-    from palprobe.training.workspace import Plan
+    from palprobe.training.planned import Planned
 
 VERSION = 1  # of the scorer
 RESULT = "result.json"
@@ -127,7 +127,7 @@ def scorings(section: ScoringSection, kind: TaskKind) -> tuple[ScoringSection, .
 
 
 def evaluations(
-    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+    plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
     run, cell, judging = plan.run, plan.cell, judging_fields(plan.examples(split)) | _block_fields(plan, split)
@@ -143,7 +143,7 @@ def _block_fields(plan: Plan, split: Split) -> dict[str, str]:
 
 
 def evaluation_of(
-    plan: Plan, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
+    plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> Evaluation:
     """The same of a section that asks for one method."""
     (found,) = evaluations(plan, split, section, dropped, heard)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
+from palprobe.controls.rigor import without_untrained
 from palprobe.errors import UnfinishedError
 from palprobe.files import digest
 from palprobe.recipe.rigor import BLIND, NO_CONTROL, PORTIONS, VERBALISER
@@ -71,7 +72,8 @@ def refusals(workspace: Workspace) -> list[str]:
         name for name in workspace.recipe.wanted_controls if name in (VERBALISER, PORTIONS) or share_of(name)
     ]
     asked = product(conditional, workspace.recipe.tasks)
-    return [f"{control} on {task} {why}" for control, task in asked if (why := _refusal(workspace, task, control))]
+    told = [f"{control} on {task} {why}" for control, task in asked if (why := _refusal(workspace, task, control))]
+    return [*told, *(f"random: {name} has no parameters to draw anew" for name in without_untrained(workspace.recipe))]
 
 
 def examples_of(workspace: Workspace, tasks: Sequence[str]) -> list[Example]:

@@ -26,6 +26,11 @@ class Splits:
     block: Examples = ()  # where `train` is a portion: what the next larger one adds to it
     later: Examples = ()  # and what comes after that
 
+    @property
+    def everything(self) -> Examples:
+        """All examples, what is left for later too."""
+        return (*self.train, *self.validation, *self.test, *self.block, *self.later)
+
 
 def split_task(
     data: TaskData, fold: int | None, section: DataSection, *, needs: Collection[Split] = ("train", "test")

@@ -25,9 +25,10 @@ from palprobe.training.curriculum import Stage
 from palprobe.training.examples import Reader, TrainingSet, mix_of
 from palprobe.training.lesson import Lesson
 from palprobe.training.loop import train
+from palprobe.training.planned import Usable
 from palprobe.training.probe import Branch, Probe
 from palprobe.training.progress import Progress
-from palprobe.training.workspace import Plan, Usable, Workspace
+from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import LLMShape
 
 

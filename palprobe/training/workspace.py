@@ -9,7 +9,7 @@ from typing import Any
 from palprobe.errors import UnfinishedError, UsageError
 from palprobe.features.clips import ClipIndex
 from palprobe.features.constant import constant_of, is_blind
-from palprobe.features.identity import StoreIdentity, feature_identities, recorded_identities
+from palprobe.features.identity import feature_identities, recorded_identities
 from palprobe.features.source import FeatureSource, Source
 from palprobe.files import digest
 from palprobe.integrations.routing import Choice, Chosen, check_route, choose, fitting
@@ -18,52 +18,31 @@ from palprobe.recipe import Recipe
 from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.recipe.sweep import Variant, distinct
 from palprobe.recipe.training import Trainable
-from palprobe.runs import Cell, Places, Run, extract_command, run_of, trainable_of
+from palprobe.runs import Cell, Places, extract_command, run_of, trainable_of
 from palprobe.specs import parse_encoder, parse_task, split_encoders
 from palprobe.tasks import load_task
 from palprobe.tasks.controls import controlled
 from palprobe.tasks.options import drawn, lists_options, options_fields
 from palprobe.tasks.silence import STIMULI
-from palprobe.tasks.splits import Splits, split_task, task_digest_fields
+from palprobe.tasks.splits import Splits, split_task
 from palprobe.training.blind import counted
 from palprobe.training.curriculum import Material, Stage, plan_course, train_fields
+from palprobe.training.planned import EncoderFeatures, Planned, Usable, task_digest
 from palprobe.training.resolution import options, resolved
 from palprobe.types import Counts, Example, Split, TaskData
 
 LLM_INDEX = "llms.jsonl"  # beside the features: sha256 of the files of LLMs
 VERSION = 1  # of the training loop and the probe; part of every run's identity
 
-EncoderFeatures = tuple[StoreIdentity, ...]  # one store, or one for each layer that the probe weighs
-
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """A cell with everything that its names stand for; nothing heavy is loaded."""
+class Plan(Planned):
+    """A cell of an LLM, whose probe is trained in stages."""
 
-    cell: Cell
-    recipe: Recipe
-    task: TaskData
-    splits: Splits
-    keys: dict[str, str]  # example id -> clip key
-    features: tuple[EncoderFeatures, ...]  # of each encoder
     llm: LLMSource
     integrations: tuple[Choice, ...]  # in parallel
     trainable: Trainable  # the widest of all stages
     course: tuple[Stage, ...]
-    run: Run
-
-    def examples(self, split: Split) -> tuple[Example, ...]:
-        chosen: tuple[Example, ...] = getattr(self.splits, split)
-        return chosen
-
-
-@dataclass(frozen=True, eq=False)
-class Usable:
-    """A split's examples whose features are there, of every encoder, and what became of the others."""
-
-    examples: tuple[Example, ...]
-    keys: tuple[str, ...]  # in parallel
-    counts: Counts
 
 
 class Workspace:
@@ -184,8 +163,7 @@ class Workspace:
             PalprobeError: any name, file or value that the cell cannot be run with.
         """
         splits = controlled(self.splits(cell.task, cell.fold), cell.control, self.recipe.data, seed=cell.seed)
-        examples = (*splits.train, *splits.validation, *splits.test)
-        keys = self.clip_keys(cell.task, (*examples, *splits.block, *splits.later))
+        keys = self.clip_keys(cell.task, splits.everything)
         llm, cell = self.llm(cell.llm), counted(self, cell, splits, keys)
         try:
             features = self.features(cell.encoder)
@@ -198,7 +176,7 @@ class Workspace:
         identity = {
             "version": VERSION,
             "features": fields[0] if len(fields) == 1 else fields,
-            "task": digest([task_digest_fields(splits), [keys[example.id] for example in examples]]),
+            "task": task_digest(splits, keys),
             "llm": llm.identity,
             "integration": chosen.identity,
             "train": train_fields(recipe.train, course) | {"trainable": trainable},
@@ -210,9 +188,9 @@ class Workspace:
         }
         run = run_of(self.places, identity)
         task, choices = self.task(cell.task), chosen.choices
-        return Plan(cell, recipe, task, splits, keys, features, llm, choices, trainable, course, run)
+        return Plan(cell, recipe, task, splits, keys, features, run, llm, choices, trainable, course)
 
-    def sources(self, plan: Plan) -> tuple[Source, ...]:
+    def sources(self, plan: Planned) -> tuple[Source, ...]:
         """The cell's features, of each encoder.
 
         Raises:
@@ -240,7 +218,7 @@ class Workspace:
         """After extraction: forgets what the stores held before."""
         self._sources.clear()
 
-    def usable(self, plan: Plan, split: Split) -> Usable:
+    def usable(self, plan: Planned, split: Split) -> Usable:
         """The split's examples that have features; clips that could not be decoded are counted as dropped.
 
         Raises:
@@ -248,7 +226,7 @@ class Workspace:
         """
         return self.usable_of(plan, Material(plan.cell.task, plan.examples(split), plan.keys), what=split)
 
-    def usable_of(self, plan: Plan, material: Material, *, what: str) -> Usable:
+    def usable_of(self, plan: Planned, material: Material, *, what: str) -> Usable:
         """The same of any examples that a cell is trained on, perhaps of another task; `what` says which they are."""
         sources = self.sources(plan)
         failed = {key for source in sources for key in source.failures()}
