@@ -1,4 +1,4 @@
-"""What a test set can resolve: the smallest difference that a pair of probes on it would show, known before any work."""
+"""What a test set can resolve: the smallest difference that two probes on it would show, known before any work."""
 
 from __future__ import annotations
 

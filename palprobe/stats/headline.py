@@ -1,4 +1,4 @@
-"""One number for each encoder over all tasks: above what is had without audio, with an interval and a range of ranks."""
+"""One number for each encoder over all tasks: above what no audio gives, with its interval and a range of places."""
 
 from __future__ import annotations
 

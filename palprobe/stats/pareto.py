@@ -22,9 +22,7 @@ def frontier(scores: Mapping[Name, float], costs: Mapping[Name, Sequence[float]]
     return tuple(sorted(kept, key=lambda name: (-scores[name], tuple(costs[name]))))
 
 
-def _dominates(
-    one: Name, other: Name, scores: Mapping[Name, float], costs: Mapping[Name, Sequence[float]]
-) -> bool:
+def _dominates(one: Name, other: Name, scores: Mapping[Name, float], costs: Mapping[Name, Sequence[float]]) -> bool:
     paired = list(zip(costs[one], costs[other], strict=True))
     at_least = scores[one] >= scores[other] and all(mine <= theirs for mine, theirs in paired)
     return at_least and (scores[one] > scores[other] or any(mine < theirs for mine, theirs in paired))
