@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
 from palprobe.evaluation.xares import PREFIX
-from palprobe.files import differences, read_json
+from palprobe.files import differences
 from palprobe.metrics import METRICS
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
@@ -124,10 +124,9 @@ def _check_distinct(members: Sequence[EvalResult]) -> None:
 
 def _settings(one: EvalResult, other: EvalResult) -> str:
     """': train.steps: 100 there, 200 here', of two runs whose folders are whole."""
-    files = [result.path.parent.parent / "identity.json" for result in (one, other)]
-    if not all(file.is_file() for file in files):
+    if not (one.run_identity and other.run_identity):
         return ""
-    lines = differences(*map(read_json, files))
+    lines = differences(one.run_identity, other.run_identity)
     told = [line if len(line) <= LONGEST else line.split(":")[0] for line in lines]  # identities of features are long
     return f": {'; '.join(told[:SHOWN])}{'; …' if len(told) > SHOWN else ''}"
 

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from palprobe.report.contest import Contest
-from palprobe.types import Interval
-
-
-@dataclass(frozen=True, eq=False)
-class Overall:
-    """Encoders over several tasks, through one integration into one LLM."""
-
-    integration: str
-    llm: str
-    trainable: str
-    names: tuple[str, ...]  # encoders, the best headline first
-    headline: Mapping[str, Interval]  # mean over tasks of the score, less blind's, of what is above chance
-    rank: Mapping[str, tuple[int, int]]  # 95 % interval of the rank by the headline; 1 is the best
-    average_rank: Mapping[str, float]  # over the tasks that all have
-    strength: Mapping[str, float]  # Bradley-Terry, in logits, mean 0
-    critical_difference: float | None  # Nemenyi, of average ranks; None where tasks or encoders are too few
-    tasks: tuple[str, ...]
-    left_out: tuple[str, ...]  # sentences: tasks or encoders that are not in it, and why
+from palprobe.report.contests import contests_of
+from palprobe.report.leaderboard import Leaderboard
+from palprobe.report.overall import Overall, overalls_of
+from palprobe.report.results import EvalResult
+from palprobe.report.sides import sides_of
+from palprobe.stats.differences import FLIPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,3 +20,15 @@ class Standings:
 
     contests: tuple[Contest, ...]
     overall: tuple[Overall, ...]
+
+
+def standings(board: Leaderboard, results: Sequence[EvalResult], *, draws: int = FLIPS) -> Standings:
+    """Every pair of rows that may be compared, tested, and the orders over several tasks.
+
+    Args:
+        board: from `leaderboard`, of these results.
+        results: finished evaluations.
+        draws: of a test that is not exact.
+    """
+    sides = sides_of(board, results)
+    return Standings(contests_of(sides, draws=draws), overalls_of(sides))

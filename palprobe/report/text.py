@@ -59,3 +59,8 @@ def duration_text(seconds: float | None) -> str:
 
 def mebibytes_text(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value / BYTES_PER_MIB:.0f}"
+
+
+def p_text(p: float) -> str:
+    """'p < 0.001', 'p 0.012'."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
