@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from palprobe.files import read_json
-from palprobe.report.page.items import run_path
 from palprobe.report.page.sources import Source
 from palprobe.report.results import EvalResult
 from palprobe.report.text import UNKNOWN, count_text, duration_text, mebibytes_text, number_text
 
-IDENTITY = "identity.json"
 BUDGET = "train."  # keys that say how much was trained
 OWN = ("seed", "fold")  # keys that differ within a row
 LONGEST_VALUE = 60  # characters of a setting
@@ -27,7 +24,6 @@ class RunLine:
     seed: int
     fold: str
     run_id: str
-    path: str
     score: str
 
 
@@ -58,7 +54,10 @@ def cards_of(sources: Sequence[Source]) -> Cards:
     values = {key: [found.get(key, UNKNOWN) for found in settings] for key in keys}
     differing = [key for key in keys if len(set(values[key])) > 1]
     shared = tuple((key, values[key][0]) for key in keys if key not in differing)
-    cards = tuple(_card(source, [(key, values[key][place]) for key in differing]) for place, source in enumerate(sources))
+    cards = tuple(
+        _card(source, [(key, found[key]) for key in differing if key in found])
+        for source, found in zip(sources, settings, strict=True)
+    )
     budget = [key for key in differing if key.startswith(BUDGET)]
     if not all(settings):
         return Cards("The budgets were not recorded with all runs.", None, shared, cards)
@@ -97,16 +96,15 @@ def _run(result: EvalResult, metric: str) -> RunLine:
     scores = [score.interval.value for score in result.scores if (score.metric, score.part) == (metric, None)]
     fold = UNKNOWN if result.cell.fold is None else str(result.cell.fold)
     score = f"{scores[0]:.3f}" if scores else UNKNOWN
-    return RunLine(result.cell.seed, fold, result.run_id, run_path(result.path), score)
+    return RunLine(result.cell.seed, fold, result.run_id, score)
 
 
 def _settings(results: Sequence[EvalResult]) -> Settings:
     """What all runs of a row were made with, key by key; what differs between its runs is left out."""
     found: dict[str, set[str]] = {}
-    for folder in dict.fromkeys(result.path.parent.parent for result in results):
-        if (folder / IDENTITY).is_file():
-            for key, value in _flat(read_json(folder / IDENTITY)):
-                found.setdefault(key, set()).add(value)
+    for result in {result.run_id: result for result in results}.values():
+        for key, value in _flat(result.run_identity):
+            found.setdefault(key, set()).add(value)
     return {key: next(iter(values)) for key, values in found.items() if len(values) == 1 and key not in OWN}
 
 

@@ -20,6 +20,16 @@ ELSE = "anything else"
 TOLD = 2  # classes that one is most often taken for
 
 
+@dataclass(frozen=True)
+class ClassLine:
+    """One class: how many of its items were answered right, and what the others were taken for."""
+
+    right: int
+    asked: int
+    shade: int
+    taken: str
+
+
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """The classes of a task, and for each row the counts of (reference, answer) by number of class."""
@@ -41,15 +51,17 @@ class Confusion:
             found.append([{"count": count or "", "shade": _shade(count, sum(line))} for count in line])
         return found
 
-    def listed(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[ClassLine]:
         """The first row's classes as a list."""
         counts, found = self.counts[0], []
         for reference in range(self.asked):
             line = [counts[reference, answer] for answer in range(len(self.classes))]
-            right, all_items = line[reference], sum(line)
-            taken = sorted((-count, answer) for answer, count in enumerate(line) if count and answer != reference)[:TOLD]
+            right, asked = line[reference], sum(line)
+            taken = sorted((-count, answer) for answer, count in enumerate(line) if count and answer != reference)[
+                :TOLD
+            ]
             told = ", ".join(f"{self.classes[answer]} {-count}" for count, answer in taken)
-            found.append({"right": right, "items": all_items, "shade": _shade(right, all_items), "taken": told})
+            found.append(ClassLine(right, asked, _shade(right, asked), told))
         return found
 
     def data(self) -> dict[str, Any]:

@@ -12,16 +12,31 @@ from palprobe.report.contest import Contest, place_of_row
 from palprobe.report.page.sources import Palette, names_of
 from palprobe.report.page.svg import Axis, Formatter, axis_over, drawing, element, frame, line, text
 from palprobe.report.rows import Row
-from palprobe.report.text import count_text, duration_text, mebibytes_text, number_text, score_text
+from palprobe.report.text import BYTES_PER_MIB, duration_text, number_text, score_text
 
 WIDTH, HEIGHT = 340.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 326.0, 26.0, 210.0
 LINE = 12.0  # pixels between two names
-COSTS: Sequence[tuple[str, str, Formatter]] = (
-    ("train_seconds", "training time of a run", duration_text),
-    ("peak_memory_bytes", "peak memory, MiB", lambda size: mebibytes_text(round(size))),
-    ("audio_tokens", "audio tokens per clip", number_text),
-    ("trainable_parameters", "trained parameters", lambda count: count_text(round(count))),
+LOG_FROM = 20.0  # times from the smallest cost to the largest
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost that scores are drawn against."""
+
+    column: str
+    title: str
+    write: Formatter
+    unit: float = 1.0  # of the axis
+
+    def of(self, row: Row) -> float:
+        return float(getattr(row, self.column)) / self.unit
+
+
+COSTS = (
+    Cost("train_seconds", "training time of a run", duration_text),
+    Cost("peak_memory_bytes", "peak memory, MiB", number_text, BYTES_PER_MIB),
+    Cost("audio_tokens", "audio tokens per clip", number_text),
 )
 
 
@@ -29,48 +44,45 @@ COSTS: Sequence[tuple[str, str, Formatter]] = (
 class CostPlot:
     """Score against one cost."""
 
-    title: str
-    chart: Markup | None  # None: all rows cost the same, as `told`
-    told: str
+    chart: Markup | None  # None: all rows cost the same
+    told: str  # a sentence, or ""
 
 
 def cost_plots(contest: Contest, palette: Palette) -> list[CostPlot]:
     """One for each cost that is known of two rows or more."""
     plots = []
-    for column, title, write in COSTS:
-        rows = [row for row in contest.rows if getattr(row, column) is not None]
-        values = {write(float(getattr(row, column))) for row in rows}
-        if len(rows) < 2:
-            continue
-        if len(values) == 1:
-            plots.append(CostPlot(title, None, f"{title.capitalize()}: {values.pop()} for all."))
-        else:
-            best = {place_of_row(row) for row in rows} & set(contest.frontier.get(column, ()))
-            front = sorted((row for row in rows if place_of_row(row) in best), key=lambda row: float(getattr(row, column)))
-            plots.append(_plot(title, column, rows, front, palette, write))
+    for cost in COSTS:
+        rows = [row for row in contest.rows if getattr(row, cost.column) is not None]
+        values = {cost.write(cost.of(row)) for row in rows}
+        if len(rows) > 1 and len(values) == 1:
+            plots.append(CostPlot(None, f"{cost.title.capitalize()}: {values.pop()} for all."))
+        elif len(rows) > 1:
+            front = contest.frontier.get(cost.column)
+            chart = _chart(cost, rows, [row for row in rows if place_of_row(row) in (front or ())], palette)
+            unlike = f"{cost.title.capitalize()}: not measured in one way for all, so nothing is filled."
+            plots.append(CostPlot(chart, "" if front else unlike))
     return plots
 
 
-def _plot(
-    title: str, column: str, rows: Sequence[Row], front: Sequence[Row], palette: Palette, write: Formatter
-) -> CostPlot:
-    names = names_of(rows)
-    costs = [float(getattr(row, column)) for row in rows]
-    x = axis_over(costs, LEFT, RIGHT, may_be_log=True)
+def _chart(cost: Cost, rows: Sequence[Row], front: Sequence[Row], palette: Palette) -> Markup:
+    names, best = names_of(rows), sorted(front, key=cost.of)
+    x = axis_over([cost.of(row) for row in rows], LEFT, RIGHT, log_from=LOG_FROM)
     ends = [end for row in rows for end in (row.score, row.ci_low, row.ci_high) if end is not None]
     y = axis_over(ends, BOTTOM, TOP)
     metric = rows[0].metric + (" (lower is better)" if rows[0].metric in LOWER_IS_BETTER else "")
-    parts = frame(x, y, title, metric, write)
-    if len(front) > 1:
-        parts.append(line([(x.at(float(getattr(row, column))), y.at(row.score)) for row in front], "frontier"))
-    for row, cost in zip(rows, costs, strict=True):
-        told = f"{names[place_of_row(row)]}: {score_text(row.score, row.ci_low, row.ci_high)}, {write(cost)}"
-        kind = "on" if row in front else "off"
-        parts += _point(row, x.at(cost), y, f"{kind} {palette.of(row)}", told)
-    parts += _labels([(names[place_of_row(row)], x.at(float(getattr(row, column))), y.at(row.score)) for row in front], x)
-    told = ", ".join(f"{names[place_of_row(row)]} ({write(float(getattr(row, column)))})" for row in front)
-    label = f"{metric} against {title}. No other row is better at no higher cost: {told or 'not known'}"
-    return CostPlot(title, drawing(parts, WIDTH, HEIGHT, label), "")
+    parts = frame(x, y, cost.title, metric, cost.write)
+    places = [(names[place_of_row(row)], x.at(cost.of(row)), y.at(row.score)) for row in best]
+    if len(places) > 1:
+        parts.append(line([(across, down) for _, across, down in places], "frontier"))
+    parts += _labels(places, x)
+    for row in rows:
+        told = (
+            f"{names[place_of_row(row)]}: {score_text(row.score, row.ci_low, row.ci_high)}, {cost.write(cost.of(row))}"
+        )
+        parts += _point(row, x.at(cost.of(row)), y, f"{'on' if row in front else 'off'} {palette.of(row)}", told)
+    told = ", ".join(f"{names[place_of_row(row)]} ({cost.write(cost.of(row))})" for row in best)
+    label = f"{metric} against {cost.title}. No other row is better at no higher cost: {told or 'not known'}"
+    return drawing(parts, WIDTH, HEIGHT, label)
 
 
 def _point(row: Row, x: float, y: Axis, class_: str, told: str) -> list[Markup]:

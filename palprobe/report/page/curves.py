@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from palprobe.files import read_lines
 from palprobe.report.page.sources import Palette, Source
-from palprobe.report.page.svg import axis_over, drawing, frame, line
+from palprobe.report.page.svg import Axis, axis_over, drawing, frame, line
 
 LOG = "log.jsonl"
 WINDOWS = 40  # points of a curve; each is the mean of the steps in its window
+LOG_FROM = 3.0  # times from the smallest loss to the largest
 WIDTH, HEIGHT = 340.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 330.0, 24.0, 172.0  # of the area that is drawn in
 
@@ -43,8 +44,8 @@ def curve_panels(sources: Sequence[Source], palette: Palette) -> list[Panel]:
 
 def _chart(title: str, members: Sequence[tuple[Source, Points]], every: Sequence[Points], palette: Palette) -> Markup:
     """All panels of a task have the same axes."""
-    x = axis_over([step for points in every for step, _ in points], LEFT, RIGHT, room=0.0)
-    y = axis_over([loss for points in every for _, loss in points], BOTTOM, TOP, may_be_log=True)
+    x = Axis(0.0, max(step for points in every for step, _ in points), LEFT, RIGHT)
+    y = axis_over([loss for points in every for _, loss in points], BOTTOM, TOP, log_from=LOG_FROM)
     parts = frame(x, y, "step", "training loss", lambda step: f"{step:.0f}")
     for source, points in members:
         places = [(x.at(step), y.at(loss)) for step, loss in points]

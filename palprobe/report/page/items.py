@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, pvariance
 from typing import Any
 
+from palprobe.evaluation.predictions import PREDICTIONS
 from palprobe.report.page.sources import Source
 from palprobe.report.text import visible
 from palprobe.types import Prediction
@@ -36,7 +37,8 @@ class Answers:
 
     @property
     def disagree(self) -> bool:
-        return len(set(self.right)) > 1
+        """Whether some rows are right under most seeds and others are not."""
+        return len({share > 0.5 for share in self.right}) > 1
 
 
 def answers_of(sources: Sequence[Source]) -> list[Answers]:
@@ -92,14 +94,10 @@ def item_lines(answers: Sequence[Answers], names: Sequence[str]) -> list[dict[st
     ]
 
 
-def files_of(sources: Iterable[Source]) -> list[str]:
-    """Where every item is: paths below the runs folder."""
-    return [run_path(result.path) + "/predictions.jsonl" for source in sources for result in source.results]
-
-
-def run_path(folder: Any) -> str:
-    """'00e8b3d1eb9e84ce/eval/test-likelihood', wherever the runs folder is."""
-    return "/".join(folder.parts[-3:])
+def files_of(sources: Iterable[Source]) -> str:
+    """Where every item is, below the folder of each run: 'eval/test-likelihood/predictions.jsonl'."""
+    folders = sorted({result.path.name for source in sources for result in source.results})
+    return ", ".join(f"eval/{folder}/{PREDICTIONS}" for folder in folders)
 
 
 class _Texts:

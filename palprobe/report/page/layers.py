@@ -1,38 +1,26 @@
-"""The heat map of a layer sweep: layers across, tasks down, and the layer that was chosen."""
+"""The heat map of a layer sweep: layers down, tasks across, and what validation chose."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from palprobe.metrics import LOWER_IS_BETTER
-from palprobe.report.leaderboard import Leaderboard
-from palprobe.report.rows import NO_CONTROL, Row
-from palprobe.report.tables import headline
-from palprobe.report.text import score_text
+from palprobe.report.layer_sweep import LayerSweep
+from palprobe.report.rows import Row
+from palprobe.report.text import UNKNOWN, score_text
 
 SHADES = 10
 
 
 @dataclass(frozen=True)
 class HeatCell:
-    """The score of one layer."""
+    """The score of one layer on one task."""
 
-    score: float | None
-    shade: int  # 0 the worst layer of its task, 9 the best; of the test scores
-    chosen: bool
-    told: str  # the score with its interval
-
-
-@dataclass(frozen=True)
-class HeatLine:
-    """One task: a cell a layer, and what the choice came to."""
-
-    task: str
-    metric: str
-    cells: tuple[HeatCell, ...]
-    chosen: str
+    text: str
+    shade: int  # 0: the worst layer on its task, 9: the best
+    chosen: str  # "3 of 5 folds" where validation chose it, "" where it did not
+    told: str  # with its interval
 
 
 @dataclass(frozen=True)
@@ -40,51 +28,41 @@ class HeatMap:
     """One encoder through one integration."""
 
     title: str
-    layers: tuple[int, ...]
-    lines: tuple[HeatLine, ...]
+    tasks: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[HeatCell, ...]], ...]  # layer → a cell for each task
+    chosen: tuple[str, ...]  # for each task what the choice scores on test; () where nothing was chosen
 
 
-def heat_maps(board: Leaderboard) -> list[HeatMap]:
-    """For each encoder, integration and LLM with two layers or more."""
-    families: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in (summary.row for summary in headline(board)):
-        if row.layer.isdigit() and row.control == NO_CONTROL:
-            base = row.encoder.rpartition("@")[0] or row.encoder
-            families[base, row.integration, row.llm, row.trainable, row.scoring].append(row)
-    maps = []
-    for (encoder, integration, llm, trainable, scoring), rows in sorted(families.items()):
-        layers = sorted({int(row.layer) for row in rows})
-        if len(layers) > 1:
-            title = f"{encoder}, {integration}, {llm}, {trainable}, {scoring}"
-            tasks = sorted({row.task for row in rows})
-            maps.append(HeatMap(title, tuple(layers), tuple(_line(task, layers, rows) for task in tasks)))
-    return maps
+def heat_map(sweep: LayerSweep) -> HeatMap:
+    """A colour is relative to its own task; the numbers are the scores on test."""
+    columns = [_column(sweep, task) for task in sweep.tasks]
+    lines = tuple((layer, tuple(column[layer] for column in columns)) for layer in sweep.layers)
+    chosen = tuple(_told(sweep.chosen.get(task)) for task in sweep.tasks) if sweep.chosen else ()
+    return HeatMap(sweep.title, tuple(_head(sweep, task) for task in sweep.tasks), lines, chosen)
 
 
-def _line(task: str, layers: Sequence[int], rows: Sequence[Row]) -> HeatLine:
-    by_split: dict[str, dict[int, Row]] = defaultdict(dict)
-    for row in rows:
-        if row.task == task:
-            by_split[row.split][int(row.layer)] = row
-    test = by_split.get("test") or next(iter(by_split.values()))
-    metric = next(iter(test.values())).metric
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    validation = by_split.get("validation", {})
-    judged = validation or test
-    best = min(judged, key=lambda layer: (-sign * judged[layer].score, layer))
-    scores = [sign * row.score for row in test.values()]
-    cells = tuple(_cell(test.get(layer), layer == best, sign, min(scores), max(scores)) for layer in layers)
-    where = "chosen on validation" if validation else "the best on these very items, so too high"
-    chosen = f"layer {best}: {_told(test.get(best))} ({where})"
-    return HeatLine(task, metric, cells, chosen)
+def _column(sweep: LayerSweep, task: str) -> Mapping[str, HeatCell]:
+    rows = {layer: sweep.scores.get((layer, task)) for layer in sweep.layers}
+    known = [row.score for row in rows.values() if row is not None]
+    low, high = min(known), max(known)
+    picks = sweep.picks.get(task, {})
+    folds = sum(picks.values())
+    return {layer: _cell(row, low, high, picks.get(layer, 0), folds) for layer, row in rows.items()}
 
 
-def _cell(row: Row | None, chosen: bool, sign: int, worst: float, best: float) -> HeatCell:
+def _cell(row: Row | None, low: float, high: float, picks: int, folds: int) -> HeatCell:
     if row is None:
-        return HeatCell(None, 0, chosen, "not run")
-    share = (sign * row.score - worst) / (best - worst) if best > worst else 0.5
-    return HeatCell(row.score, min(SHADES - 1, int(share * SHADES)), chosen, _told(row))
+        return HeatCell(UNKNOWN, 0, "", "not run")
+    share = (row.score - low) / (high - low) if high > low else 0.5
+    share = 1 - share if row.metric in LOWER_IS_BETTER else share
+    chosen = "" if not picks else "chosen" if folds == 1 else f"chosen in {picks} of {folds} folds"
+    return HeatCell(f"{row.score:.3f}", min(SHADES - 1, int(share * SHADES)), chosen, _told(row))
+
+
+def _head(sweep: LayerSweep, task: str) -> str:
+    metric = next(row.metric for (_, name), row in sweep.scores.items() if name == task)
+    return f"{task} {metric}"
 
 
 def _told(row: Row | None) -> str:
-    return "not run" if row is None else score_text(row.score, row.ci_low, row.ci_high)
+    return UNKNOWN if row is None else score_text(row.score, row.ci_low, row.ci_high)

@@ -64,5 +64,7 @@ def _names(order: Sequence[str], ranks: Mapping[str, float], axis: Axis, below: 
         level = below + NAME * (number if left else len(order) - 1 - number)
         edge = axis.start - 6 if left else axis.end + 6
         parts.append(line([(axis.at(ranks[name]), AXIS), (axis.at(ranks[name]), level), (edge, level)], "lead"))
-        parts.append(text(f"{name} {ranks[name]:.2f}", edge + (-4 if left else 4), level + 4, "name end" if left else "name"))
+        parts.append(
+            text(f"{name} {ranks[name]:.2f}", edge + (-4 if left else 4), level + 4, "name end" if left else "name")
+        )
     return parts

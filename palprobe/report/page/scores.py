@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from palprobe.metrics import METRICS
+from palprobe.metrics import LOWER_IS_BETTER, METRICS
 from palprobe.report.contest import Contest, Place, place_of_row
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.page.sources import Palette
@@ -25,7 +25,12 @@ from palprobe.report.text import (
 )
 
 SHARES = frozenset({"accuracy", "balanced_accuracy", "macro_f1", "map"})  # drawn from 0 to 1, whatever the scores are
-HEADS = {"trainable_parameters": "params", "audio_tokens": "tokens", "train_seconds": "train", "peak_memory_bytes": "MiB"}
+HEADS = {
+    "trainable_parameters": "params",
+    "audio_tokens": "tokens",
+    "train_seconds": "train",
+    "peak_memory_bytes": "MiB",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class ContestLine:
 
 def score_table(board: Leaderboard, standings: Standings) -> ScoreTable:
     """Every row's headline score, with its controls, layers and splits."""
-    rows = [summary.row for summary in headline(board)]
+    rows = sorted((summary.row for summary in headline(board)), key=_best_first)
     letters = _letters(standings)
     named = ("task", "encoder", "integration", *varying_settings(board))
     one_metric = len({row.metric for row in rows}) == 1
@@ -72,7 +77,10 @@ def score_table(board: Leaderboard, standings: Standings) -> ScoreTable:
     return ScoreTable(
         tuple((name, False) for name in names) + tuple((name, name != "tied") for name in numbers),
         {name: values for name, values in filters.items() if len(values) > 1},
-        tuple((*(Cell(str(getattr(row, name))) for name in names), *_numbers(row, letters.get(_key(row), ""))) for row in rows),
+        tuple(
+            (*(Cell(str(getattr(row, name))) for name in names), *_numbers(row, letters.get(_key(row), "")))
+            for row in rows
+        ),
     )
 
 
@@ -114,6 +122,10 @@ def _key(row: Row) -> tuple[str, ...]:
     return tuple(getattr(row, name) for name in names)
 
 
+def _best_first(row: Row) -> tuple[str, float]:
+    return row.task, row.score if row.metric in LOWER_IS_BETTER else -row.score
+
+
 def _numbers(row: Row, letters: str) -> tuple[Cell, ...]:
     return (
         Cell(score_text(row.score, row.ci_low, row.ci_high), row.score),
@@ -140,5 +152,8 @@ def other_metrics(board: Leaderboard, sources: Sequence[Row]) -> tuple[list[str]
             found[_key(row)][row.metric] = score_text(row.score, row.ci_low, row.ci_high)
     metrics = list(dict.fromkeys(metric for scores in found.values() for metric in scores))
     order = [metric for metric in METRICS.parts if metric in metrics] + [m for m in metrics if m not in METRICS.parts]
-    lines = [[row.encoder, row.integration, *(found[key].get(name, UNKNOWN) for name in order)] for key, row in wanted.items()]
+    lines = [
+        [row.encoder, row.integration, *(found[key].get(name, UNKNOWN) for name in order)]
+        for key, row in wanted.items()
+    ]
     return order, lines

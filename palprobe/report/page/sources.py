@@ -46,7 +46,11 @@ def named_sources(rows: Sequence[Row], results: Sequence[EvalResult]) -> list[So
         members.setdefault(place_of(result), []).append(result)
     names = names_of(rows)
     keys = [tuple(str(getattr(row, name)) for name in PLACE) for row in rows]
-    return [Source(names[place_of_row(row)], row, members[key]) for row, key in zip(rows, keys, strict=True) if key in members]
+    return [
+        Source(names[place_of_row(row)], row, members[key])
+        for row, key in zip(rows, keys, strict=True)
+        if key in members
+    ]
 
 
 def names_of(rows: Iterable[Row]) -> dict[Place, str]:

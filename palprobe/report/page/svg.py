@@ -13,8 +13,7 @@ from palprobe.report.text import number_text, visible
 Formatter = Callable[[float], str]
 MOST_TICKS = 5
 STEPS = (1.0, 2.0, 5.0)  # times a power of ten: where ticks may stand
-WIDE_RANGE = 20.0  # from this ratio of largest to smallest on, an axis is logarithmic
-STRIP_HEIGHT = 20  # of a strip, whose width is 100 and stretches with its cell
+STRIP_HEIGHT = 32  # of a strip, whose width is 100 and stretches with its cell
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,21 @@ class Axis:
         return _decades(self.low, self.high) if self.logarithmic else _steps(self.low, self.high)
 
 
-def axis_over(values: Iterable[float], start: float, end: float, *, may_be_log: bool = False, room: float = 0.06) -> Axis:
-    """An axis that holds all the values, with some room at both ends; one value gets room on both sides."""
-    low, high = (lambda listed: (min(listed), max(listed)))(list(values))
-    if may_be_log and low > 0 and high / low >= WIDE_RANGE:
+def axis_over(
+    values: Iterable[float], start: float, end: float, *, log_from: float = math.inf, room: float = 0.06
+) -> Axis:
+    """An axis that holds all the values, with some room at both ends.
+
+    Args:
+        values: one or more.
+        start: where the lower end is drawn.
+        end: where the upper end is.
+        log_from: ratio of the largest to the smallest from which on the axis is logarithmic.
+        room: at each end, as a share of the whole; a single value gets room in any case.
+    """
+    listed = list(values)
+    low, high = min(listed), max(listed)
+    if low > 0 and high / low >= log_from and high > low:
         spread = (high / low) ** room
         return Axis(low / spread, high * spread, start, end, logarithmic=True)
     spread = (high - low) * room or abs(high) * 0.1 or 1.0
@@ -63,7 +73,13 @@ def drawing(parts: Iterable[Markup], width: float, height: float, label: str, cl
 
 
 def strip(
-    value: float, low: float | None, high: float | None, axis: Axis, *, marks: Sequence[tuple[float, str]] = (), tone: str = ""
+    value: float,
+    low: float | None,
+    high: float | None,
+    axis: Axis,
+    *,
+    marks: Sequence[tuple[float, str]] = (),
+    tone: str = "",
 ) -> Markup:
     """A value with its interval as a line that is as wide as its cell; the numbers stand beside it as text.
 
@@ -76,7 +92,9 @@ def strip(
         tone: a class for the whole.
     """
     middle = STRIP_HEIGHT / 2
-    lines = [_line([(axis.at(place), 2), (axis.at(place), STRIP_HEIGHT - 2)], f"mark {kind}") for place, kind in marks]
+    lines = [
+        _line([(axis.at(place), 0.0), (axis.at(place), float(STRIP_HEIGHT))], f"mark {kind}") for place, kind in marks
+    ]
     if low is not None and high is not None:
         ends = [(min(100.0, max(0.0, axis.at(end))), middle) for end in (low, high)]
         lines.append(_line(ends, "whisker"))
@@ -101,7 +119,9 @@ def text(content: str, x: float, y: float, class_: str = "tick") -> Markup:
     return element("text", content, x=x, y=y, class_=class_)
 
 
-def frame(x: Axis, y: Axis, x_label: str, y_label: str, write_x: Formatter, write_y: Formatter = number_text) -> list[Markup]:
+def frame(
+    x: Axis, y: Axis, x_label: str, y_label: str, write_x: Formatter, write_y: Formatter = number_text
+) -> list[Markup]:
     """Grid lines with their numbers, and what the two sides mean."""
     parts = []
     for tick in x.ticks:
@@ -135,7 +155,9 @@ def _steps(low: float, high: float) -> list[float]:
 def _decades(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for times in (STEPS, (1.0, 3.0), (1.0,)):
-        ticks = [mantissa * 10.0**power for power in powers for mantissa in times if low <= mantissa * 10.0**power <= high]
+        ticks = [
+            mantissa * 10.0**power for power in powers for mantissa in times if low <= mantissa * 10.0**power <= high
+        ]
         if len(ticks) <= MOST_TICKS:
             break
     return ticks
