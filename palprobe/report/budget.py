@@ -30,7 +30,7 @@ def budget_notes(sides: Sequence[Side]) -> list[str]:
 
 
 def _settings(side: Side) -> dict[str, str]:
-    """Key → value, or values, of all that should be alike between rows; "lal: rank" between those of one integration."""
+    """Key → value, or values, of all that should be alike in all rows; "lal: rank": in those of one integration."""
     values: dict[str, set[str]] = {}
     for result in side.results:
         run = result.run_identity

@@ -48,6 +48,7 @@ class Contest:
     beside: Mapping[str, Mapping[Place, Row]]  # "blind", "shuffled", "floor", "linear" … → row → what stands beside it
     frontier: Mapping[str, tuple[Place, ...]]  # a cost's column → rows that no other beats in score and in that cost
     chance: float | None  # None: not known, or not the same for all rows
+    one_answer: str | None  # of every item, where there is but one class: then no score tells anything
     notes: tuple[str, ...]  # what a reader must know before comparing, e.g. budgets that differ
 
 

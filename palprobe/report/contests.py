@@ -8,9 +8,9 @@ from itertools import combinations, groupby
 from palprobe.metrics import LOWER_IS_BETTER
 from palprobe.report.budget import budget_notes
 from palprobe.report.contest import Axis, Contest, Gap, Place, place_of_row
-from palprobe.report.controls import BLIND, EVALUATED, NO_LLM, POOLED, beside
+from palprobe.report.controls import EVALUATED, NO_LLM, POOLED, beside
 from palprobe.report.gaps import gaps_of
-from palprobe.report.rows import NO_CONTROL
+from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 from palprobe.stats.letters import letters
 from palprobe.stats.pareto import frontier
@@ -18,6 +18,7 @@ from palprobe.stats.pareto import frontier
 COSTS = ("train_seconds", "peak_memory_bytes", "audio_tokens")
 TESTED_BESIDE = (BLIND, *EVALUATED, *POOLED)  # the others are rows of the contest themselves, or of other answers
 TEST = ("task", "split", "scoring")
+UNRECORDED = "machine not recorded"
 MODEL = ("llm", "trainable")
 
 
@@ -74,7 +75,8 @@ def _contest(sides: Sequence[Side], among: Sequence[Side], draws: int) -> Contes
         beside={name: {place: side.row for place, side in by.items()} for name, by in around.items()},
         frontier=_frontiers(sides),
         chance=chances.pop() if len(chances) == 1 else None,
-        notes=(*budget_notes(sides), *_one_class(sides)),
+        one_answer=_one_answer(sides),
+        notes=(*budget_notes(sides), *_machines(sides)),
     )
 
 
@@ -135,11 +137,15 @@ def comparable(cost: str, sides: Sequence[Side]) -> bool:
     return cost != "peak_memory_bytes" or len({result.cost.peak_memory_method for result in results}) == 1
 
 
-def _one_class(sides: Sequence[Side]) -> list[str]:
-    """A test set with one answer tells nothing, whatever the score."""
+def _machines(sides: Sequence[Side]) -> list[str]:
+    """Why there are no seconds to compare, or how far they can be trusted."""
+    found = sorted({result.machine or UNRECORDED for side in sides for result in side.results})
+    if not comparable("train_seconds", sides):
+        return [f"times of several machines are not compared: {'; '.join(found)}"]
+    return [f"times: {UNRECORDED}"] if found == [UNRECORDED] and len(sides) > 1 else []
+
+
+def _one_answer(sides: Sequence[Side]) -> str | None:
+    """The answer to every item, if there is but one."""
     answers = {item.all_references for side in sides for run in side.runs.values() for item in run.values()}
-    items = {item for side in sides for item in side.items}
-    if len(answers) > 1 or len(items) < 2:
-        return []
-    (references,) = answers
-    return [f"every item has the same answer, {' or '.join(references)}: no score on it tells anything"]
+    return " or ".join(answers.pop()) if len(answers) == 1 else None

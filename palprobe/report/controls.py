@@ -6,16 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 
 from palprobe.report.contest import Place
-from palprobe.report.rows import NO_CONTROL
+from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 
-BLIND, FLOOR = "blind", "floor"
+FLOOR = "floor"
 FLOOR_ENCODER = "logmel"
 EVALUATED = ("shuffled", "silence", "gaussian")  # a trained probe tested on other audio
 VERBALISER = "verbaliser"
 POOLED = ("linear", "knn")  # integrations without an LLM
 CONTROLS = (BLIND, *EVALUATED, VERBALISER)
 UNTRAINED = re.compile(r"(random\d*):(.+)", re.DOTALL)
+UNTRAINED_NAME = re.compile(r"random\d*")
 NO_LLM = "none"
 
 Beside = Mapping[str, Mapping[Place, Side]]

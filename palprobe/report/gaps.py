@@ -10,12 +10,13 @@ from palprobe.errors import ScoringError, UnknownNameError
 from palprobe.metrics import LOWER_IS_BETTER
 from palprobe.report.contest import Axis, Gap, Verdict
 from palprobe.report.sides import Side
-from palprobe.report.text import p_text
 from palprobe.stats.differences import ALPHA, Difference, difference
 from palprobe.stats.paired import holm
 from palprobe.types import Prediction
 
 SAME_ANSWERS = "they answer every item alike"
+ONE_SEED = "one seed: no claim beyond these items"
+CHANCE = "it may be chance"
 Compared = tuple[Side, Side, Difference]
 
 
@@ -65,11 +66,11 @@ def _verdict(better: Side, worse: Side, found: Difference, p: float) -> tuple[Ve
     if not any(found.by_seed) and _alike(better.runs, worse.runs):
         return verdict, SAME_ANSWERS
     if len(found.by_seed) == 1:
-        return verdict, "one seed: no claim beyond these items"
+        return verdict, ONE_SEED
     if 2.0 ** (1 - found.groups) >= ALPHA:
         return verdict, f"{found.groups} recordings or speakers are too few to show any difference"
     if p >= ALPHA:
-        return verdict, f"it may be chance ({p_text(p)})"
+        return verdict, CHANCE
     if not found.seeds_agree:
         return verdict, "the seeds disagree"
     if not found.holds(p):

@@ -10,10 +10,9 @@ import numpy as np
 
 from palprobe.errors import ScoringError
 from palprobe.metrics import LOWER_IS_BETTER
-from palprobe.report.controls import BLIND
-from palprobe.report.rows import NO_CONTROL
+from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
-from palprobe.stats import ranks
+from palprobe.stats import Floats, ranks
 from palprobe.stats.headline import Headline, TaskScores, overall
 from palprobe.types import Interval
 
@@ -39,6 +38,7 @@ class Overall:
     critical_difference: float | None  # Nemenyi, of average ranks; None: too few tasks or encoders
     friedman_p: float | None  # whether the ranks differ at all; None as above
     pair_p: Mapping[tuple[str, str], float]  # Wilcoxon over the tasks of both, Holm; {}: too few tasks
+    seeds: int  # the fewest that a task has
     tasks: tuple[str, ...]  # that all encoders have
     notes: tuple[str, ...]  # what is not in it, and what its zero is
 
@@ -125,6 +125,7 @@ def _overall(key: tuple[str, ...], tasks: Sequence[_Task]) -> Overall:
         critical_difference=ranks.critical_difference(len(names), len(whole)) if enough else None,
         friedman_p=ranks.friedman(whole).p if enough else None,
         pair_p=_pairs(names, table),
+        seeds=min(len(side.runs) for task in tasks for side in task.heard.values()),
         tasks=tuple(task.name for task in tasks if len(task.heard) == len(names)),
         notes=tuple(notes),
     )
@@ -134,7 +135,7 @@ def _headline(tasks: Sequence[_Task], notes: list[str]) -> Headline | None:
     try:
         found = overall([task.scores for task in tasks])
     except ScoringError as error:
-        notes.append(f"no headline: {error}")
+        notes.append(f"no headline: {str(error).rstrip('.')}")
         return None
     if found.left_out:
         notes.append(f"not in the headline, as some encoder lacks them: {', '.join(found.left_out)}")
@@ -143,16 +144,16 @@ def _headline(tasks: Sequence[_Task], notes: list[str]) -> Headline | None:
     return found
 
 
-def _strength(names: Sequence[str], table: ranks.Floats, notes: list[str]) -> dict[str, float]:
+def _strength(names: Sequence[str], table: Floats, notes: list[str]) -> dict[str, float]:
     try:
         found = ranks.bradley_terry(ranks.wins(table))
     except ScoringError as error:
-        notes.append(f"no Bradley-Terry strengths: {error}")
+        notes.append(f"no Bradley-Terry strengths: {str(error).rstrip('.')}")
         return {}
     return dict(zip(names, map(float, found), strict=True))
 
 
-def _pairs(names: Sequence[str], table: ranks.Floats) -> dict[tuple[str, str], float]:
+def _pairs(names: Sequence[str], table: Floats) -> dict[tuple[str, str], float]:
     if len(table) < FEWEST_FOR_PAIRS:
         return {}
     found = ranks.wilcoxon_pairs(table)
