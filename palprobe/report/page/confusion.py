@@ -57,10 +57,8 @@ class Confusion:
         for reference in range(self.asked):
             line = [counts[reference, answer] for answer in range(len(self.classes))]
             right, asked = line[reference], sum(line)
-            taken = sorted((-count, answer) for answer, count in enumerate(line) if count and answer != reference)[
-                :TOLD
-            ]
-            told = ", ".join(f"{self.classes[answer]} {-count}" for count, answer in taken)
+            taken = sorted((-count, answer) for answer, count in enumerate(line) if count and answer != reference)
+            told = ", ".join(f"{self.classes[answer]} {-count}" for count, answer in taken[:TOLD])
             found.append(ClassLine(right, asked, _shade(right, asked), told))
         return found
 

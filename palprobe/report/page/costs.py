@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from markupsafe import Markup
 
 from palprobe.metrics import LOWER_IS_BETTER
 from palprobe.report.contest import Contest, place_of_row
 from palprobe.report.page.sources import Palette, names_of
-from palprobe.report.page.svg import Axis, Formatter, axis_over, drawing, element, frame, line, text
+from palprobe.report.page.svg import Axis, axis_over, drawing, element, frame, line, text
 from palprobe.report.rows import Row
-from palprobe.report.text import BYTES_PER_MIB, duration_text, number_text, score_text
+from palprobe.report.text import (
+    BYTES_PER_MIB,
+    HOURS_FROM,
+    MINUTES_FROM,
+    SECONDS_PER_HOUR,
+    SECONDS_PER_MINUTE,
+    number_text,
+    score_text,
+)
 
 WIDTH, HEIGHT = 340.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 326.0, 26.0, 210.0
-LINE = 12.0  # pixels between two names
+LINE, LETTER, GAP, DOT = 10.0, 5.8, 8.0, 5.0  # pixels: height and width of a name's letters, to its point, of a point
+TIMES = ((HOURS_FROM, SECONDS_PER_HOUR, "h"), (MINUTES_FROM, SECONDS_PER_MINUTE, "min"), (0, 1, "s"))
 LOG_FROM = 20.0  # times from the smallest cost to the largest
+
+Place = tuple[str, float, float]  # a name, and where its point is
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -26,18 +39,10 @@ class Cost:
 
     column: str
     title: str
-    write: Formatter
     unit: float = 1.0  # of the axis
 
     def of(self, row: Row) -> float:
         return float(getattr(row, self.column)) / self.unit
-
-
-COSTS = (
-    Cost("train_seconds", "training time of a run", duration_text),
-    Cost("peak_memory_bytes", "peak memory, MiB", number_text, BYTES_PER_MIB),
-    Cost("audio_tokens", "audio tokens per clip", number_text),
-)
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,23 @@ class CostPlot:
     told: str  # a sentence, or ""
 
 
+def _costs(rows: Sequence[Row]) -> tuple[Cost, ...]:
+    """Each in a unit that suits its largest value."""
+    longest = max((row.train_seconds for row in rows if row.train_seconds is not None), default=0.0)
+    size, unit = next((size, unit) for least, size, unit in TIMES if longest >= least)
+    return (
+        Cost("train_seconds", f"training time of a run, {unit}", size),
+        Cost("peak_memory_bytes", "peak memory, MiB", BYTES_PER_MIB),
+        Cost("audio_tokens", "audio tokens per clip"),
+    )
+
+
 def cost_plots(contest: Contest, palette: Palette) -> list[CostPlot]:
     """One for each cost that is known of two rows or more."""
     plots = []
-    for cost in COSTS:
+    for cost in _costs(contest.rows):
         rows = [row for row in contest.rows if getattr(row, cost.column) is not None]
-        values = {cost.write(cost.of(row)) for row in rows}
+        values = {number_text(cost.of(row)) for row in rows}
         if len(rows) > 1 and len(values) == 1:
             plots.append(CostPlot(None, f"{cost.title.capitalize()}: {values.pop()} for all."))
         elif len(rows) > 1:
@@ -70,17 +86,16 @@ def _chart(cost: Cost, rows: Sequence[Row], front: Sequence[Row], palette: Palet
     ends = [end for row in rows for end in (row.score, row.ci_low, row.ci_high) if end is not None]
     y = axis_over(ends, BOTTOM, TOP)
     metric = rows[0].metric + (" (lower is better)" if rows[0].metric in LOWER_IS_BETTER else "")
-    parts = frame(x, y, cost.title, metric, cost.write)
+    parts = frame(x, y, cost.title, metric)
     places = [(names[place_of_row(row)], x.at(cost.of(row)), y.at(row.score)) for row in best]
     if len(places) > 1:
         parts.append(line([(across, down) for _, across, down in places], "frontier"))
-    parts += _labels(places, x)
+    parts += _labels(places, [(x.at(cost.of(row)), y.at(row.score)) for row in rows], x)
     for row in rows:
-        told = (
-            f"{names[place_of_row(row)]}: {score_text(row.score, row.ci_low, row.ci_high)}, {cost.write(cost.of(row))}"
-        )
+        score = score_text(row.score, row.ci_low, row.ci_high)
+        told = f"{names[place_of_row(row)]}: {score}, {number_text(cost.of(row))}"
         parts += _point(row, x.at(cost.of(row)), y, f"{'on' if row in front else 'off'} {palette.of(row)}", told)
-    told = ", ".join(f"{names[place_of_row(row)]} ({cost.write(cost.of(row))})" for row in best)
+    told = ", ".join(f"{names[place_of_row(row)]} ({number_text(cost.of(row))})" for row in best)
     label = f"{metric} against {cost.title}. No other row is better at no higher cost: {told or 'not known'}"
     return drawing(parts, WIDTH, HEIGHT, label)
 
@@ -93,11 +108,21 @@ def _point(row: Row, x: float, y: Axis, class_: str, told: str) -> list[Markup]:
     return [*whisker, dot]
 
 
-def _labels(points: Sequence[tuple[str, float, float]], x: Axis) -> list[Markup]:
-    """Names beside their points, moved down where two would lie on each other."""
-    parts, free = [], -LINE
-    for name, across, down in sorted(points, key=lambda point: (point[2], point[1])):
-        free = max(down - 7, free + LINE)
-        left = across > (x.start + x.end) / 2
-        parts.append(text(name, across - 8 if left else across + 8, free, "name end" if left else "name"))
+def _labels(named: Sequence[Place], points: Sequence[tuple[float, float]], x: Axis) -> list[Markup]:
+    """Each name beside its point, where it lies on no point and no other name; left out where there is no room."""
+    taken = [(across - DOT, down - DOT, across + DOT, down + DOT) for across, down in points]
+    parts = []
+    for name, across, down in named:
+        width = LETTER * len(name)
+        for side, below in product((1, -1), (4.0, -8.0, 16.0, -20.0)):
+            left = across + GAP if side > 0 else across - GAP - width
+            box = (left, down + below - LINE, left + width, down + below)
+            if box[0] > x.start - GAP and box[2] < x.end + GAP and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                parts.append(text(name, across + side * GAP, down + below, "name" if side > 0 else "name end"))
+                break
     return parts
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

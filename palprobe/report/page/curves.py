@@ -46,7 +46,7 @@ def _chart(title: str, members: Sequence[tuple[Source, Points]], every: Sequence
     """All panels of a task have the same axes."""
     x = Axis(0.0, max(step for points in every for step, _ in points), LEFT, RIGHT)
     y = axis_over([loss for points in every for _, loss in points], BOTTOM, TOP, log_from=LOG_FROM)
-    parts = frame(x, y, "step", "training loss", lambda step: f"{step:.0f}")
+    parts = frame(x, y, "step", "training loss")
     for source, points in members:
         places = [(x.at(step), y.at(loss)) for step, loss in points]
         parts.append(line(places, f"curve {palette.of(source.row)}", f"{source.name}: {points[-1][1]:.3g} at the end"))

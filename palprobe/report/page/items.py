@@ -54,13 +54,15 @@ def answers_of(sources: Sequence[Source]) -> list[Answers]:
     return sorted(found, key=lambda answers: answers.order)
 
 
-def item_data(answers: Sequence[Answers], names: Sequence[str]) -> dict[str, Any]:
-    """The items for the page's script, by column: texts once, and for each row its usual answer and how often it is right.
+def item_data(answers: Sequence[Answers], names: Sequence[str], *, judged: bool) -> dict[str, Any]:
+    """The items for the page's script, by column: texts once, and for each row its usual answer to each item.
 
-    `right` has a character an item: in how many seeds, "-" where the row lacks the item; `seeds` likewise.
+    `right` and `seeds` have a character an item: under how many seeds it was right, of how many; "-" without any.
+    Not `judged` are texts that are right or wrong by degrees.
     """
     texts = _Texts()
     columns: dict[str, Any] = {
+        "judged": judged,
         "ids": [visible(one.example.id) for one in answers],
         "parts": [texts.number(one.example.part or "") for one in answers],
         "references": [texts.number("; ".join(one.example.all_references)) for one in answers],

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from palprobe.report.overall import Overall
 from palprobe.report.page.svg import Axis, axis_over, strip
-from palprobe.report.standings import Overall
 from palprobe.report.text import UNKNOWN, score_text
 
 

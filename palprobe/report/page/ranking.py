@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from palprobe.report.overall import Overall
 from palprobe.report.page.svg import Axis, drawing, line, text
-from palprobe.report.standings import Overall
 
 WIDTH, EDGE = 640.0, 150.0
 AXIS, FIRST_BAR, BAR, NAME = 40.0, 52.0, 8.0, 17.0  # pixels: of the axis, below it, and between bars and between names
@@ -64,7 +64,6 @@ def _names(order: Sequence[str], ranks: Mapping[str, float], axis: Axis, below: 
         level = below + NAME * (number if left else len(order) - 1 - number)
         edge = axis.start - 6 if left else axis.end + 6
         parts.append(line([(axis.at(ranks[name]), AXIS), (axis.at(ranks[name]), level), (edge, level)], "lead"))
-        parts.append(
-            text(f"{name} {ranks[name]:.2f}", edge + (-4 if left else 4), level + 4, "name end" if left else "name")
-        )
+        place, class_ = (edge - 4, "name end") if left else (edge + 4, "name")
+        parts.append(text(f"{name} {ranks[name]:.2f}", place, level + 4, class_))
     return parts

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from palprobe.report.text import number_text, visible
 
-Formatter = Callable[[float], str]
 MOST_TICKS = 5
 STEPS = (1.0, 2.0, 5.0)  # times a power of ten: where ticks may stand
 STRIP_HEIGHT = 32  # of a strip, whose width is 100 and stretches with its cell
@@ -32,7 +31,8 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        return _decades(self.low, self.high) if self.logarithmic else _steps(self.low, self.high)
+        marks = _decades(self.low, self.high) if self.logarithmic else []
+        return marks if len(marks) > 2 else _steps(self.low, self.high)
 
 
 def axis_over(
@@ -92,14 +92,13 @@ def strip(
         tone: a class for the whole.
     """
     middle = STRIP_HEIGHT / 2
-    lines = [
-        _line([(axis.at(place), 0.0), (axis.at(place), float(STRIP_HEIGHT))], f"mark {kind}") for place, kind in marks
-    ]
+    top, bottom = 0.0, float(STRIP_HEIGHT)
+    lines = [line([(axis.at(place), top), (axis.at(place), bottom)], f"mark {kind}") for place, kind in marks]
     if low is not None and high is not None:
         ends = [(min(100.0, max(0.0, axis.at(end))), middle) for end in (low, high)]
-        lines.append(_line(ends, "whisker"))
+        lines.append(line(ends, "whisker"))
     # A line of no length with round ends is a dot that stays round however the strip is stretched.
-    lines.append(_line([(axis.at(value), middle), (axis.at(value), middle)], "dot"))
+    lines.append(line([(axis.at(value), middle), (axis.at(value), middle)], "dot"))
     return element(
         "svg",
         Markup("").join(lines),
@@ -112,31 +111,26 @@ def strip(
 
 def line(points: Sequence[tuple[float, float]], class_: str, title: str = "") -> Markup:
     """Straight lines from point to point, named when pointed at."""
-    return _line(points, class_, element("title", title) if title else Markup(""))
+    path = "M" + "L".join(f"{_written(x)} {_written(y)}" for x, y in points)
+    return element("path", element("title", title) if title else "", class_=class_, d=path)
 
 
 def text(content: str, x: float, y: float, class_: str = "tick") -> Markup:
     return element("text", content, x=x, y=y, class_=class_)
 
 
-def frame(
-    x: Axis, y: Axis, x_label: str, y_label: str, write_x: Formatter, write_y: Formatter = number_text
-) -> list[Markup]:
+def frame(x: Axis, y: Axis, x_label: str, y_label: str) -> list[Markup]:
     """Grid lines with their numbers, and what the two sides mean."""
     parts = []
     for tick in x.ticks:
         parts.append(line([(x.at(tick), y.start), (x.at(tick), y.end)], "grid"))
-        parts.append(text(write_x(tick), x.at(tick), y.start + 14, "tick middle"))
+        parts.append(text(number_text(tick), x.at(tick), y.start + 14, "tick middle"))
     for tick in y.ticks:
         parts.append(line([(x.start, y.at(tick)), (x.end, y.at(tick))], "grid"))
-        parts.append(text(write_y(tick), x.start - 5, y.at(tick) + 3.5, "tick end"))
-    parts.append(text(x_label, x.end, y.start + 30, "tick end"))
-    parts.append(text(y_label, x.start, y.end - 8, "tick"))
+        parts.append(text(number_text(tick), x.start - 5, y.at(tick) + 3.5, "tick end"))
+    parts.append(text(x_label + (", logarithmic" if x.logarithmic else ""), x.end, y.start + 30, "tick end"))
+    parts.append(text(y_label + (", logarithmic" if y.logarithmic else ""), x.start, y.end - 8, "tick"))
     return parts
-
-
-def _line(points: Sequence[tuple[float, float]], class_: str, content: Markup = Markup("")) -> Markup:
-    return element("path", content, class_=class_, d="M" + "L".join(f"{_written(x)} {_written(y)}" for x, y in points))
 
 
 def _written(value: object) -> str:

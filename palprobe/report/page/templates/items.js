@@ -22,28 +22,29 @@ function mark(row) {
   return make("span", { className: `mark ${verdict}`, textContent: text, title: `${row.name}: ${row.right} of ${row.seeds} right` });
 }
 
-function answersTable(rows) {
-  const head = make("tr", {}, ...["row", "answer", "right"].map((text) => make("th", { scope: "col", textContent: text })));
+function answersTable(rows, judged) {
+  const heads = ["row", "answer", ...(judged ? ["right"] : [])];
+  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
   const lines = rows.map((row) => make("tr", {},
     make("th", { scope: "row", textContent: row.name }),
     make("td", { textContent: row.answer }),
-    make("td", { textContent: `${row.right} of ${row.seeds} `, className: "number" }, mark(row))));
+    ...(judged ? [make("td", { textContent: `${row.right} of ${row.seeds} `, className: "number" }, mark(row))] : [])));
   return make("table", { className: "plain" }, make("thead", {}, head), make("tbody", {}, ...lines));
 }
 
 function itemOf(items, at) {
   const rows = rowsOf(items, at);
   const part = items.texts[items.parts[at]];
-  const marks = make("span", { className: "marks" }, ...rows.map(mark));
+  const marks = make("span", { className: "marks" }, ...(items.judged ? rows.map(mark) : []));
   marks.setAttribute("aria-hidden", "true");
   const right = rows.filter((row) => row.right === row.seeds).length;
   const details = make("details", { className: "item" }, make("summary", {},
     make("code", { textContent: items.ids[at] }),
     make("b", { textContent: items.texts[items.references[at]] }),
     make("span", { className: "quiet", textContent: part }),
-    make("span", { className: "unseen", textContent: `${right} of ${rows.length} rows right` }), marks));
+    make("span", { className: "unseen", textContent: items.judged ? `${right} of ${rows.length} rows right` : "" }), marks));
   details.addEventListener("toggle", () => {
-    if (details.open && details.childElementCount === 1) details.append(answersTable(rows));
+    if (details.open && details.childElementCount === 1) details.append(answersTable(rows, items.judged));
   });
   return details;
 }
@@ -78,7 +79,7 @@ function browse(place, items) {
   };
   more.addEventListener("click", add);
   const form = make("form", { className: "filters" }, make("label", {}, "Find ", find),
-    make("label", {}, only, " only where rows disagree"), told);
+    ...(items.judged ? [make("label", {}, only, " only where rows disagree")] : []), told);
   form.addEventListener("input", start);
   form.addEventListener("submit", (event) => event.preventDefault());
   place.append(form, list, more);
