@@ -35,8 +35,12 @@ class EncoderSpec:
 
     def at(self, layer: int) -> EncoderSpec:
         """The same encoder at one layer."""
-        base = self.text.removesuffix(f"@{self.layer}") if self.layer != "last" else self.text
-        return replace(self, text=f"{base}@{layer}", layer=str(layer))
+        return replace(self, text=f"{self.base}@{layer}", layer=str(layer))
+
+    @property
+    def base(self) -> str:
+        """The spec as written, without its layer."""
+        return self.text.strip().removesuffix(f"@{self.layer}")
 
     @property
     def whole(self) -> EncoderSpec:

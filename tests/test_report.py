@@ -68,7 +68,7 @@ def write_result(runs: Path, hits: str, *, parts: dict[str, str] | None = None, 
         "encoder": "logmel", "layer": "last", "integration": "plits", "llm": "tiny", "trainable": "full",
         "task": "esc10", "fold": None, "seed": 0,
     } | cell  # fmt: skip
-    control = cell.pop("control", "none")
+    control, split = cell.pop("control", "none"), cell.pop("split", "test")
     layer_weights = cell.pop("layer_weights", None)
     run_id = cell.pop("run_id", f"run-{len(list(runs.glob('*')))}")
     items = [(None, i, hit) for i, hit in enumerate(hits)]
@@ -85,7 +85,7 @@ def write_result(runs: Path, hits: str, *, parts: dict[str, str] | None = None, 
     scores = [score_of(sum(all_hits), len(items))]
     scores += [score_of(text.count("1"), len(text), part=part) for part, text in (parts or {}).items()]
     result = {
-        "cell": cell, "run_id": run_id, "split": "test", "scoring": "likelihood", "control": control,
+        "cell": cell, "run_id": run_id, "split": split, "scoring": "likelihood", "control": control,
         "licence": "CC BY 3.0", "citation": "Piczak (2015)", "versions": {"torch": "2.11.0"}, "commit": None,
         "device": "cpu", "prompt": "Which sound?",
         "counts": {"found": len(items) + 1, "missing": 2, "dropped": 1, "used": len(items), "padded": 0},
@@ -96,7 +96,7 @@ def write_result(runs: Path, hits: str, *, parts: dict[str, str] | None = None, 
         },
         "layer_weights": layer_weights, "scores": scores,
     }  # fmt: skip
-    folder = runs / run_id / "eval" / ("test-likelihood" if control == "none" else f"test-likelihood-{control}")
+    folder = runs / run_id / "eval" / (f"{split}-likelihood" if control == "none" else f"{split}-likelihood-{control}")
     folder.mkdir(parents=True)
     (runs / run_id / "recipe.yaml").write_text("name: compare\n")
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -137,7 +137,7 @@ def evaluations(
     )
 
 
-def _block_fields(plan: Plan, split: Split) -> dict[str, str]:
+def _block_fields(plan: Planned, split: Split) -> dict[str, str]:
     """Which examples a portion's block is: the run does not know, as it is trained on none of them."""
     return {"items": digest([example.id for example in plan.examples(split)])} if split == BLOCK else {}
 

@@ -14,6 +14,7 @@ from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, 
 from palprobe.report.latex import latex_report
 from palprobe.report.leaderboard import Summary, headlines, leaderboard, single_rows
 from palprobe.report.markdown import NO_LIMIT, markdown_report
+from palprobe.report.page.html import page_html
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
 from palprobe.report.score_tables import all_tables
@@ -78,6 +79,7 @@ def write_report(results: Sequence[EvalResult], out: Path) -> None:
     write_text(out / "differences.csv", _csv([DIFFERENCES, *difference_lines(ranked)]))
     write_text(out / "overall.csv", _csv([OVERALL, *overall_lines(ranked)]))
     write_text(out / "report.md", markdown_report(board, ranked, results))
+    write_text(out / "report.html", page_html(board, ranked, results))
     write_text(out / "report.tex", latex_report(tables, legends(tables)))
 
 

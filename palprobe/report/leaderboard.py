@@ -70,18 +70,21 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     rows: list[Row] = []
     summaries: list[Summary] = []
     notes: list[str] = []
-    tested = [result for result in results if result.split != BLOCK] or results  # unless nothing else is asked for
-    for _, group in groupby(sorted(tested, key=_order), key=place_of):
+    listed = [result for result in results if result.split != BLOCK] or results  # unless nothing else is asked for
+    tested = {_without_split(result) for result in results if result.split == "test"}
+    for _, group in groupby(sorted(listed, key=_order), key=place_of):
         members = list(group)
         _check_distinct(members)
         single = [row for member in members for row in _rows(member)]
         rows += single
+        if members[0].split == "validation" and _without_split(members[0]) in tested:
+            continue  # what a layer was chosen by; an item can be in the validation sets of several folds
         seeds = tuple(sorted({member.cell.seed for member in members}))
         folds = tuple(sorted({member.cell.fold for member in members if member.cell.fold is not None}))
         if len(members) == 1:
             shown = single
         else:
-            shown = _aggregate(members, draws, notes)
+            shown = aggregate(members, notes, draws=draws)
             rows += shown
             rows += _aggregates_of_seeds(members, draws, notes) if len(seeds) > 1 else []
         summaries += [Summary(row, seeds, folds) for row in shown]
@@ -92,7 +95,7 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     return Leaderboard(
         tuple(sorted((_with_blind(row, blind) for row in rows), key=row_order)),
         tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
-        tuple(dict.fromkeys([*notes, *remarks(tested)])),
+        tuple(dict.fromkeys([*notes, *remarks(listed)])),
     )
 
 
@@ -125,6 +128,10 @@ def place_of(result: EvalResult) -> tuple[str, ...]:
     cell = result.cell
     what = (cell.encoder, cell.layer, cell.integration, cell.llm, cell.trainable, cell.task)
     return (*what, result.split, result.scoring, result.control)
+
+
+def _without_split(result: EvalResult) -> tuple[str, ...]:
+    return place_of(replace(result, split=""))
 
 
 def _order(result: EvalResult) -> tuple[Any, ...]:
@@ -161,15 +168,25 @@ def _rows(result: EvalResult) -> list[Row]:
 def _aggregates_of_seeds(members: Sequence[EvalResult], draws: int, notes: list[str]) -> list[Row]:
     """The folds of each seed pooled, where there are several: shows how much a seed moves the score."""
     by_seed = [list(group) for _, group in groupby(members, key=lambda member: member.cell.seed)]
-    return [row for folds in by_seed if len(folds) > 1 for row in _aggregate(folds, draws, notes)]
+    return [row for folds in by_seed if len(folds) > 1 for row in aggregate(folds, notes, draws=draws)]
 
 
-def _aggregate(members: Sequence[EvalResult], draws: int, notes: list[str]) -> list[Row]:
-    """One row per metric and part over several folds or seeds of the same cell."""
+def aggregate(
+    members: Sequence[EvalResult], notes: list[str], *, draws: int = DRAWS, only: str | None = None
+) -> list[Row]:
+    """One row per metric and part over several folds or seeds of the same cell.
+
+    Args:
+        members: that are aggregated; the first says what the rows are of.
+        notes: takes a sentence for each row that could not be made, or not of all items.
+        draws: resamples of an interval.
+        only: the one metric that is wanted, of the whole task; None: all, of each part too.
+    """
     fold = one_or_all({member.cell.fold for member in members})
     seed = one_or_all({member.cell.seed for member in members})
     rows = []
-    for metric, part in dict.fromkeys((score.metric, score.part) for member in members for score in member.scores):
+    wanted = dict.fromkeys((score.metric, score.part) for member in members for score in member.scores)
+    for metric, part in [(only, None)] if only else wanted:
         first = members[0].cell
         name = f"{first.encoder}, {first.integration}, {first.task}{f':{part}' if part else ''}, {metric}"
         scores = [s for member in members for s in member.scores if (s.metric, s.part) == (metric, part)]

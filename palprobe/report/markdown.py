@@ -38,9 +38,9 @@ def markdown_report(board: Leaderboard, standings: Standings, results: Sequence[
         markdown_text(WORDS_LEGEND) if words else "",
         _list("Layers, where they are mixed", layer_lines(results)),
         _list("Not complete", board.notes),
-        _list("How to read this", [*CAVEATS, *_memory_methods(results)]),
-        _list("Data", _data(results)),
-        _list("Made with", _software(results)),
+        _list("How to read this", [*CAVEATS, *memory_lines(results)]),
+        _list("Data", data_lines(results)),
+        _list("Made with", software_lines(results)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -63,12 +63,12 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return "\n".join([f"## {title}\n", *(f"- {markdown_text(line)}" for line in lines)]) if lines else ""
 
 
-def _memory_methods(results: Sequence[EvalResult]) -> list[str]:
+def memory_lines(results: Sequence[EvalResult]) -> list[str]:
     methods = sorted({result.cost.peak_memory_method for result in results} - {""})
     return [f"Peak memory: {'; '.join(methods)}."] if methods else []
 
 
-def _data(results: Sequence[EvalResult]) -> list[str]:
+def data_lines(results: Sequence[EvalResult]) -> list[str]:
     """A line per task: what was lost, its licence and its source."""
     lines = []
     for task in sorted({result.cell.task for result in results}):
@@ -83,7 +83,7 @@ def _data(results: Sequence[EvalResult]) -> list[str]:
     return lines
 
 
-def _software(results: Sequence[EvalResult]) -> list[str]:
+def software_lines(results: Sequence[EvalResult]) -> list[str]:
     versions = sorted({f"{name} {version}" for result in results for name, version in result.versions.items()})
     devices = sorted({result.device for result in results})
     commits = sorted({result.commit for result in results if result.commit})
