@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from palprobe.report.bits import bits_tables, curves
-from palprobe.report.forms import csv_text, render
+from palprobe.report.forms import csv_text, render, write_report
 from palprobe.report.leaderboard import leaderboard
 from palprobe.report.results import EvalResult, Portion, find_results, read_result
 
@@ -227,7 +227,7 @@ def test_tables_of_bits(tmp_path):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_report_shows_them(tmp_path, width):
-    """In the terminal no line is too long and no number is cut; Markdown holds both tables."""
+    """In the terminal no line is too long and no number is cut; Markdown and LaTeX hold both tables."""
     write_all(tmp_path)
     write_blind(tmp_path)
     results = find_results([tmp_path])
@@ -236,8 +236,10 @@ def test_the_report_shows_them(tmp_path, width):
     assert max(map(len, file.getvalue().splitlines())) <= width
     assert "fsdd:digit: bits" in file.getvalue()
     assert "1.500 [no CI]" in file.getvalue()
-    markdown = str(render(results, "markdown"))
+    write_report(results, tmp_path / "report")
+    markdown, latex = ((tmp_path / "report" / name).read_text() for name in ("report.md", "report.tex"))
     assert "## fsdd:digit: accuracy by training examples" in markdown
+    assert r"\caption{fsdd:digit: accuracy by training examples}" in latex
 
 
 def test_what_a_portion_was_is_read(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from palprobe.files import write_text
+from palprobe.report.bits import bits_tables
 from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, overall_lines
 from palprobe.report.latex import latex_report
 from palprobe.report.leaderboard import Summary, headlines, leaderboard, single_rows
@@ -19,7 +20,7 @@ from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
 from palprobe.report.score_tables import all_tables
 from palprobe.report.standings import standings
-from palprobe.report.tables import NARROW, legends
+from palprobe.report.tables import NARROW, legends, shown_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,8 @@ def write_report(results: Sequence[EvalResult], out: Path) -> None:
     """
     board = leaderboard(results)
     ranked = standings(board, results)
-    tables = all_tables(board, ranked, NO_LIMIT)
+    bits = bits_tables(board, results, shown_rows(board, ranked).varying)
+    tables = [*all_tables(board, ranked, NO_LIMIT), *bits]
     write_text(out / "leaderboard.csv", csv_text(board.rows))
     write_text(out / "leaderboard_wide.csv", wide_csv_text(board.summaries))
     write_text(out / "differences.csv", _csv([DIFFERENCES, *difference_lines(ranked)]))
