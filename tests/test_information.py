@@ -196,6 +196,14 @@ def test_a_code_without_later_blocks_is_none():
         code_length([OnlineCode(2, 4.0, ())])
 
 
+def test_one_class_tells_nothing():
+    """Where there is one answer to all, it costs nothing to guess it: said, and no ratio of nothing to nothing."""
+    only = said(1, "a", {"a": 0.5})
+    assert answer_bits(only) == 0
+    with pytest.raises(ScoringError, match="one choice"):
+        code_length([OnlineCode(1, 0.0, ((only,),))])
+
+
 def test_one_group_has_no_interval():
     """All items of one speaker: the value stands without ends."""
     found = code_length([OnlineCode(1, 1.0, ((said(1, "a", {"a": 0.5, "b": 0.5}, group="s"),) * 2,))])

@@ -167,6 +167,21 @@ def test_a_missing_portion_is_said(tmp_path):
     assert any("blocks reach 8 training examples of 16" in note for note in leaderboard(results).notes)
 
 
+def test_one_class_is_said(tmp_path):
+    """A task with one answer has 0 bits of V-information, and a note instead of a code length; no NaN."""
+    one = {"id": "t0", "group": "t0", "part": None, "reference": "a", "prediction": "a", "scores": {"a": -0.5}}
+    about = {"examples": 1, "whole": 2, "guess_bits": 0.0}
+    only = [one | {"correct": True, "valid": True}]
+    write(tmp_path, "none", only)
+    write(tmp_path, "blind", only, encoder="blind", layer="-")
+    write(tmp_path, "portion 0.5", only, portion=about)
+    write(tmp_path, "portion 0.5", only, split="block", portion=about)
+    results = find_results([tmp_path])
+    (row,) = rows_of(results).values()
+    assert (row["metric"], float(row["score"]), row["ci_method"]) == ("v_information_bits", 0, "none")
+    assert any("each question has one choice" in note for note in leaderboard(results).notes)
+
+
 def test_generated_answers_of_closed_questions_have_no_bits(tmp_path):
     """Without likelihoods there is nothing to take a logarithm of: no row and no failure."""
     without = [line("t0", 1) | {"scores": {}, "text": "a", "choices": list(FOUR)}]

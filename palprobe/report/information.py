@@ -101,14 +101,15 @@ def _v_row(pairs: Sequence[tuple[EvalResult, EvalResult]], part: str | None, dra
 
 def _code_rows(runs: Sequence[Sequence[EvalResult]], draws: int, notes: list[str]) -> list[Row]:
     """The code length and compression of each run, and over all."""
-    codes: list[tuple[list[EvalResult], OnlineCode]] = []
+    codes: list[tuple[Sequence[EvalResult], OnlineCode]] = []
+    rows: list[Row] = []
     for blocks in runs:
         try:
-            codes.append((list(blocks), online_code(blocks)))
+            codes.append((blocks, online_code(blocks)))
+            rows += _code_row(codes[-1:], draws)
         except ScoringError as error:
             notes.append(f"{blocks[0].cell.encoder}, {blocks[0].cell.integration}, {blocks[0].cell.task}: {error}")
-    groups = [[one] for one in codes] + ([codes] if len(codes) > 1 else [])
-    return [row for group in groups for row in _code_row(group, draws)]
+    return rows if len(codes) < 2 or not rows else [*rows, *_code_row(codes, draws)]
 
 
 def online_code(blocks: Sequence[EvalResult]) -> OnlineCode:
@@ -135,7 +136,7 @@ def _size(block: EvalResult) -> int:
     return 0 if block.portion is None else block.portion.examples
 
 
-def _code_row(codes: Sequence[tuple[list[EvalResult], OnlineCode]], draws: int) -> list[Row]:
+def _code_row(codes: Sequence[tuple[Sequence[EvalResult], OnlineCode]], draws: int) -> list[Row]:
     found = code_length([code for _, code in codes], draws=draws)
     blocks = [block for listed, _ in codes for block in listed]
     dropped = sum(block.counts.dropped for block in codes[0][0])

@@ -119,7 +119,7 @@ def code_length(codes: Sequence[OnlineCode], *, draws: int = DRAWS, seed: int = 
         seed: of this call's own generator.
 
     Raises:
-        ScoringError: no code at all, nothing to code but a first block, or an item without likelihoods.
+        ScoringError: no code at all, nothing to code but a first block, one choice alone, or no likelihoods.
 
     Source: Voita and Titov (2020), eq. 3, with the blocks as they are given; mixtures: Grünwald (2007), ch. 6.
     """
@@ -141,6 +141,8 @@ def code_length(codes: Sequence[OnlineCode], *, draws: int = DRAWS, seed: int = 
         return (np.stack([mixed.sum(axis=1), sums[:, :, -1].sum(axis=1)], axis=1) + first) / len(codes)
 
     value, guess = lengths(np.ones((1, len(names))))[0]
+    if guess == 0:
+        raise ScoringError("no code length: each question has one choice, and nothing is to be told.")
     items = round(sum(code.first_items + sum(map(len, code.later)) for code in codes) / len(codes))
     rng = np.random.default_rng(seed)
     sizes = draw_batches(draws, costs.size)
