@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test", "block"]  # block: training examples that a portion leaves for later
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")  # those that a data set can have
+BLOCK: Split = "block"
 TaskKind = Literal["classification", "multi-label", "multiple-choice", "open", "captioning", "transcription"]
 Kind = Literal["general", "speech"]  # what an encoder was trained on: sounds, music and speech, or speech alone
 

@@ -129,7 +129,7 @@ def train(
 
 def evaluate(
     run: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN…")],
-    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    split: Annotated[str, typer.Option(help="test or validation; of a portion also block, what comes next.")] = "test",
     scoring: Annotated[str | None, typer.Option(help="likelihood, generation, or both with a comma between.")] = None,
     drop: Annotated[str | None, typer.Option(help="Encoders of A+B that the LLM is not shown.")] = None,
     control: Annotated[
@@ -161,8 +161,8 @@ def evaluate(
     from palprobe.report.results import read_result
 
     form = options.chosen_format(format_)
-    if split not in ("test", "validation"):
-        raise UsageError(f"--split {split!r}: choose test or validation; training items are not scored.")
+    if split not in ("test", "validation", "block"):
+        raise UsageError(f"--split {split!r}: choose test, validation or block; what was trained on is not scored.")
     settings = [*(set_ or []), *([] if scoring is None else [f"scoring.method=[{scoring}]"])]
     if rescore and (attention or hard):
         raise UsageError(

@@ -11,6 +11,7 @@ from palprobe.distributed import resolve_device
 from palprobe.errors import DataError, ScoringError
 from palprobe.evaluation.heard import hearing
 from palprobe.evaluation.measures import load_models, measured
+from palprobe.evaluation.portions import portion_fields
 from palprobe.evaluation.predict import predict
 from palprobe.evaluation.provenance import provenance
 from palprobe.evaluation.record import answers, write
@@ -29,7 +30,7 @@ from palprobe.training.planned import Usable
 from palprobe.training.probe import Probe
 from palprobe.training.train_cell import layer_weights, load_probe
 from palprobe.training.workspace import Plan, Workspace
-from palprobe.types import Split
+from palprobe.types import BLOCK, Split
 
 LISTED = "listed: likelihoods are means over the cyclic orders, text is generated from an order drawn by the id"
 EVERY_CHOICE = "none: log likelihood of every choice, its end included"
@@ -50,7 +51,7 @@ def evaluate(
     Args:
         workspace: that the plan is of.
         plan: of the run.
-        split: test or validation.
+        split: test or validation; of a portion's run also the block that the next one adds.
         section: how answers are read; of one method at most.
         dropped: encoders of several that the LLM is not shown, in their order (from `check_dropped`).
         heard: what is heard in place of the clips (from `check_heard`).
@@ -84,19 +85,25 @@ def evaluate(
     names = split_encoders(plan.cell.encoder)
     probe.dropped = frozenset(names.index(name) for name in dropped)
     with when_out_of_memory(lambda: _starved(device, section)):
-        listed = lists_options(plan.recipe.prompt, plan.task.kind)
+        listed = _lists_options(plan, split)
         predictions = predict(probe, sources, usable, evaluation.section, listed=listed)
         found = measured(predictions, models, metrics if section.method == "generation" else ())
-    result = _result(plan, sources, usable) | {
+    result = _result(plan, sources, usable, listed=listed) | {
         "layer_weights": layer_weights(plan, probe),
         "decoding": _decoding(evaluation.section),
         "device": device,
         **answers(evaluation, found.predictions, usable.examples, metrics, reasons=found.reasons),
+        **portion_fields(workspace, plan),
         **({"heard": given.told} if given.told else {}),
         "cost": _cost(probe, sources, usable, training) | {"eval_seconds": round(meter.seconds, 3)},
     }
     write(evaluation.folder, found.predictions, result)
     return evaluation.folder
+
+
+def _lists_options(plan: Plan, split: Split) -> bool:
+    """Whether scoring writes the options: those of a block stand in its prompts already, in the order of training."""
+    return split != BLOCK and lists_options(plan.recipe.prompt, plan.task.kind)
 
 
 def _starved(device: str, section: ScoringSection) -> ScoringError:
@@ -117,8 +124,8 @@ def _decoding(section: ScoringSection) -> str:
     )
 
 
-def _result(plan: Plan, sources: Sequence[Source], usable: Usable) -> dict[str, Any]:
-    listed, first = lists_options(plan.recipe.prompt, plan.task.kind), usable.examples[0]
+def _result(plan: Plan, sources: Sequence[Source], usable: Usable, *, listed: bool) -> dict[str, Any]:
+    first = usable.examples[0]
     return {
         **provenance(plan, sources, usable, trainable=trainable_label(plan.recipe)),
         "llm_revision": plan.llm.revision,

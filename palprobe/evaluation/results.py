@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from palprobe.errors import IdentityError, PalprobeError, RecipeError, UsageError
 from palprobe.evaluation.measures import INDEX, MODEL_KEYS, USES, check_models_are_used, model_fields, named_in
 from palprobe.evaluation.xares import judging_fields
-from palprobe.files import read_json
+from palprobe.files import digest, read_json
 from palprobe.recipe.rigor import NO_CONTROL, controls_that
 from palprobe.recipe.scoring import Method, ScoringSection
 from palprobe.registry import near_miss
 from palprobe.specs import split_encoders
 from palprobe.tasks.kinds import KINDS
-from palprobe.types import Split, TaskData, TaskKind
+from palprobe.types import BLOCK, Split, TaskData, TaskKind
 
 if TYPE_CHECKING:
     from palprobe.training.planned import Planned
@@ -47,7 +47,9 @@ class Evaluation:
     dropped: tuple[str, ...] = ()  # encoders that the LLM is not shown
     heard: str = NO_CONTROL  # what is heard in place of the clips
     trained: str = NO_CONTROL  # the control that the run itself is
-    judging: Mapping[str, Any] = field(default_factory=dict)  # of a file of xares-llm: by what its sets are judged
+    judging: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what else decides scores: peers' metrics, a block's items
     models: Mapping[str, Any] = field(default_factory=dict)  # that texts are compared by; from `model_fields`
     source: Mapping[str, Any] | None = None  # identity of the evaluation whose stored answers are read again
 
@@ -136,7 +138,7 @@ def evaluations(
     plan: Planned, split: Split, section: ScoringSection, dropped: Sequence[str] = (), heard: str = NO_CONTROL
 ) -> tuple[Evaluation, ...]:
     """What evaluating a planned run so comes to, one for each method."""
-    run, cell, judging = plan.run, plan.cell, judging_fields(plan.examples(split))
+    run, cell, judging = plan.run, plan.cell, judging_fields(plan.examples(split)) | _block_fields(plan, split)
     metrics, index = KINDS[plan.task.kind].metrics, run.folder.parent / INDEX
     return tuple(
         Evaluation(
@@ -153,6 +155,11 @@ def evaluations(
         )
         for one in scorings(section, plan.task.kind)
     )
+
+
+def _block_fields(plan: Planned, split: Split) -> dict[str, str]:
+    """Which examples a portion's block is: the run does not know, as it is trained on none of them."""
+    return {"items": digest([example.id for example in plan.examples(split)])} if split == BLOCK else {}
 
 
 def evaluation_of(

@@ -10,7 +10,7 @@ from palprobe.grid.cells import encoders_of
 from palprobe.recipe.rigor import NO_CONTROL, SHUFFLED, controls_that
 from palprobe.specs import EncoderSpec, parse_encoder, split_encoders
 from palprobe.training.workspace import Plan, Workspace
-from palprobe.types import Split
+from palprobe.types import BLOCK, Split
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,23 @@ class Asked:
     heard: str = NO_CONTROL
 
     def evaluations(self, plan: Plan) -> tuple[Evaluation, ...]:
-        """One for each scoring."""
-        return evaluations(plan, self.split, plan.recipe.scoring, heard=self.heard)
+        """One for each scoring; of a block likelihoods alone, as text is no code."""
+        found = evaluations(plan, self.split, plan.recipe.scoring, heard=self.heard)
+        return tuple(one for one in found if self.split != BLOCK or one.section.method == "likelihood")
 
     def is_there(self, plan: Plan) -> bool:
         return all(evaluation.is_there for evaluation in self.evaluations(plan))
 
 
 def asked_of(workspace: Workspace, plan: Plan, split: Split) -> list[Asked]:
-    """The test as such first; of a layer that is one of several, the validation that chooses among them; controls."""
+    """The test as such first; of a layer that is one of several, the validation that chooses among them; controls.
+
+    Of a part of the training split, what comes next in it.
+    """
     asked = [Asked(split)]
     if plan.cell.control != NO_CONTROL:
-        return asked
+        block = Asked(BLOCK)
+        return [*asked, block] if plan.splits.block and block.evaluations(plan) else asked
     if split != "validation" and plan.splits.validation and plan.cell.encoder in layers_compared(workspace):
         asked.append(Asked("validation"))
     wanted = [name for name in controls_that("evaluated") if name in workspace.recipe.wanted_controls]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from palprobe.controls.rigor import without_untrained
 from palprobe.errors import UnfinishedError
 from palprobe.files import digest
-from palprobe.recipe.rigor import BLIND, NO_CONTROL, VERBALISER
+from palprobe.recipe.rigor import BLIND, NO_CONTROL, PORTIONS, VERBALISER
 from palprobe.recipe.sweep import Variant
 from palprobe.runs import Cell
 from palprobe.tasks.controls import not_applicable
+from palprobe.tasks.portions import portion_name, portion_shares, share_of
 from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import Example
 
@@ -44,7 +46,10 @@ def control_cells(workspace: Workspace) -> list[Cell]:
         found += _blind_cells(workspace)
     if VERBALISER in wanted:
         found += _controlled(workspace, VERBALISER)
-    return found
+    if PORTIONS in wanted:
+        found += _portion_cells(workspace)
+    found += [cell for control in wanted if share_of(control) for cell in _controlled(workspace, control)]
+    return list(dict.fromkeys(found))
 
 
 def planned(workspace: Workspace, cell: Cell) -> Plan | None:
@@ -63,8 +68,11 @@ def planned(workspace: Workspace, cell: Cell) -> Plan | None:
 
 def refusals(workspace: Workspace) -> list[str]:
     """Which controls mean nothing for which tasks, and why."""
-    tasks = workspace.recipe.tasks if VERBALISER in workspace.recipe.wanted_controls else []
-    told = [f"{VERBALISER} on {task} {reason}" for task in tasks if (reason := _refusal(workspace, task, VERBALISER))]
+    conditional = [
+        name for name in workspace.recipe.wanted_controls if name in (VERBALISER, PORTIONS) or share_of(name)
+    ]
+    asked = product(conditional, workspace.recipe.tasks)
+    told = [f"{control} on {task} {why}" for control, task in asked if (why := _refusal(workspace, task, control))]
     return [*told, *(f"random: {name} has no parameters to draw anew" for name in without_untrained(workspace.recipe))]
 
 
@@ -106,7 +114,14 @@ def _controlled(workspace: Workspace, control: str) -> Iterator[Cell]:
     """Every compared cell once more under a control, where that means something."""
     for cell in compared_cells(workspace):
         if _refusal(workspace, cell.task, control) is None:
-            yield Cell(**(vars(cell) | {"control": control}))
+            yield replace(cell, control=control)
+
+
+def _portion_cells(workspace: Workspace) -> Iterator[Cell]:
+    """Every compared cell once more for each part of its training split."""
+    for cell in _controlled(workspace, PORTIONS):
+        for share in portion_shares(workspace.splits(cell.task, cell.fold)):
+            yield replace(cell, control=portion_name(share))
 
 
 def _refusal(workspace: Workspace, task: str, control: str) -> str | None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from palprobe.errors import UsageError
 from palprobe.evaluation.measures import unused_keys
-from palprobe.evaluation.results import READS, scorings
+from palprobe.evaluation.results import READS
 from palprobe.features.constant import is_blind
-from palprobe.grid.asked import asked_of
+from palprobe.grid.asked import Asked, asked_of
 from palprobe.grid.cells import cells_of, planned
 from palprobe.grid.check import check_questions
 from palprobe.recipe.rigor import NO_CONTROL
@@ -73,7 +73,7 @@ def _eval_lines(workspace: Workspace, plan: Plan) -> list[str]:
 
 def _eval_line(workspace: Workspace, plan: Plan, split: Split, heard: list[str]) -> str:
     recipe = workspace.recipe
-    methods = [str(section.method) for section in scorings(recipe.scoring, plan.task.kind)]
+    methods = [str(one.section.method) for one in Asked(split).evaluations(plan)]
     words = ["palprobe", "eval", str(plan.run.folder), "--scoring", ",".join(methods)]
     others = [key.removeprefix(SCORING) for key, method in READS.items() if method not in methods]
     others += unused_keys(KINDS[plan.task.kind].metrics)

@@ -15,7 +15,7 @@ from palprobe.registry import near_miss
 
 Rigor = Literal["quick", "standard", "paper"]
 NO_CONTROL = "none"  # the trained probe with its own audio
-BLIND, VERBALISER = "blind", "verbaliser"
+BLIND, VERBALISER, PORTIONS = "blind", "verbaliser", "portions"
 SHUFFLED, SILENCE, GAUSSIAN = "shuffled", "silence", "gaussian"
 
 
@@ -33,7 +33,7 @@ CONTROLS: Mapping[str, ControlRules] = MappingProxyType(
         "random": ControlRules("encoder", "each encoder that has weights, untrained, with two seeds of its weights"),
         BLIND: ControlRules("trained", "a probe that is shown a learned constant in place of audio"),
         VERBALISER: ControlRules("trained", "a probe that is taught the classes under each other's names"),
-        "portions": ControlRules("trained", "probes that are trained on parts of the training split"),
+        PORTIONS: ControlRules("trained", "probes that are trained on parts of the training split: code length, curve"),
         SHUFFLED: ControlRules("evaluated", "every question is asked about another clip of the test set"),
         SILENCE: ControlRules("evaluated", "the features of a silent clip, as long as the clip's own"),
         GAUSSIAN: ControlRules("evaluated", "noise with the mean and deviation of the features, as long as the clip"),
@@ -58,7 +58,7 @@ PRESETS: Mapping[Rigor, Preset] = MappingProxyType(
     {
         "quick": Preset((0,), _QUICK),
         "standard": Preset((0, 1, 2), _STANDARD),
-        "paper": Preset((0, 1, 2, 3, 4), (*_STANDARD, "random", SILENCE, GAUSSIAN, VERBALISER, "knn", "portions")),
+        "paper": Preset((0, 1, 2, 3, 4), (*_STANDARD, "random", SILENCE, GAUSSIAN, VERBALISER, "knn", PORTIONS)),
     }
 )
 

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from palprobe.files import write_text
+from palprobe.report.bits import bits_tables
+from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, overall_lines
+from palprobe.report.latex import latex_report
 from palprobe.report.leaderboard import Summary, headlines, leaderboard, single_rows
-from palprobe.report.markdown import markdown_report
+from palprobe.report.markdown import NO_LIMIT, markdown_report
+from palprobe.report.page.html import page_html
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
-from palprobe.report.tables import NARROW
+from palprobe.report.score_tables import all_tables
+from palprobe.report.standings import standings
+from palprobe.report.tables import NARROW, legends, shown_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,23 +58,31 @@ def render(
         return csv_text(board.rows, header=header)
     if form == "json":
         return json_text(board.rows)
+    ranked = standings(board, results)
     if form == "markdown":
-        return markdown_report(board, results)
+        return markdown_report(board, ranked, results)
     from palprobe.report.terminal import terminal_report
 
-    return terminal_report(board, results, width or NARROW)
+    return terminal_report(board, ranked, results, width or NARROW)
 
 
 def write_report(results: Sequence[EvalResult], out: Path) -> None:
-    """leaderboard.csv, leaderboard_wide.csv and report.md, each whole or not at all, in a folder that is made.
+    """Leaderboards, what was tested, and the pages, each file whole or not at all, in a folder that is made.
 
     Raises:
         UnfinishedError: no results.
     """
     board = leaderboard(results)
+    ranked = standings(board, results)
+    bits = bits_tables(board, results, shown_rows(board, ranked).varying)
+    tables = [*all_tables(board, ranked, NO_LIMIT), *bits]
     write_text(out / "leaderboard.csv", csv_text(board.rows))
     write_text(out / "leaderboard_wide.csv", wide_csv_text(board.summaries))
-    write_text(out / "report.md", markdown_report(board, results))
+    write_text(out / "differences.csv", _csv([DIFFERENCES, *difference_lines(ranked)]))
+    write_text(out / "overall.csv", _csv([OVERALL, *overall_lines(ranked)]))
+    write_text(out / "report.md", markdown_report(board, ranked, results))
+    write_text(out / "report.html", page_html(board, ranked, results))
+    write_text(out / "report.tex", latex_report(tables, legends(tables)))
 
 
 def json_text(rows: Iterable[Row]) -> str:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
 from palprobe.evaluation.xares import PREFIX
-from palprobe.files import differences, read_json
+from palprobe.files import differences
 from palprobe.metrics import METRICS
+from palprobe.report.information import information_rows
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import ALL, Row, headline_metric, row_of, row_order
+from palprobe.report.rows import (
+    BLIND,
+    NO_CONTROL,
+    Row,
+    headline_metric,
+    one_or_all,
+    row_of,
+    row_order,
+    with_shared_costs,
+)
 from palprobe.stats import DRAWS, NO_INTERVAL
 from palprobe.stats.intervals import metric_interval
-from palprobe.types import Interval, Prediction, Score
+from palprobe.types import BLOCK, Interval, Prediction, Score
 
 SHOWN, LONGEST = 3, 80  # differing settings in a message, and characters of one
-N = TypeVar("N", int, float)
-Place = TypeVar("Place", int, int | None)
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,9 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
     rows: list[Row] = []
     summaries: list[Summary] = []
     notes: list[str] = []
+    listed = [result for result in results if result.split != BLOCK] or results  # unless nothing else is asked for
     tested = {_without_split(result) for result in results if result.split == "test"}
-    for _, group in groupby(sorted(results, key=_order), key=place_of):
+    for _, group in groupby(sorted(listed, key=_order), key=place_of):
         members = list(group)
         _check_distinct(members)
         single = [row for member in members for row in _rows(member)]
@@ -79,11 +88,25 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
             rows += shown
             rows += _aggregates_of_seeds(members, draws, notes) if len(seeds) > 1 else []
         summaries += [Summary(row, seeds, folds) for row in shown]
+    blind = {_blind_place(row): row.score for row in rows if row.control == BLIND}
+    summaries = [replace(summary, row=_with_blind(summary.row, blind)) for summary in summaries]
+    bits, gaps = information_rows(results, draws=draws)
+    rows, notes = [*rows, *bits], [*notes, *gaps]
     return Leaderboard(
-        tuple(sorted(rows, key=row_order)),
+        tuple(sorted((_with_blind(row, blind) for row in rows), key=row_order)),
         tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
-        tuple(dict.fromkeys([*notes, *remarks(results)])),
+        tuple(dict.fromkeys([*notes, *remarks(listed)])),
     )
+
+
+def _blind_place(row: Row) -> tuple[Any, ...]:
+    """What a row and its blind probe share, as that hears no encoder."""
+    model, test = (row.integration, row.llm, row.trainable), (row.task, row.part, row.split, row.scoring, row.metric)
+    return (*model, *test, row.fold, row.seed)
+
+
+def _with_blind(row: Row, blind: Mapping[tuple[Any, ...], float]) -> Row:
+    return replace(row, blind=blind.get(_blind_place(row))) if row.control == NO_CONTROL else row
 
 
 def headlines(summaries: Iterable[Summary]) -> list[Summary]:
@@ -131,10 +154,9 @@ def _check_distinct(members: Sequence[EvalResult]) -> None:
 
 def _settings(one: EvalResult, other: EvalResult) -> str:
     """': train.steps: 100 there, 200 here', of two runs whose folders are whole."""
-    files = [result.path.parent.parent / "identity.json" for result in (one, other)]
-    if not all(file.is_file() for file in files):
+    if not (one.run_identity and other.run_identity):
         return ""
-    lines = differences(*map(read_json, files))
+    lines = differences(one.run_identity, other.run_identity)
     told = [line if len(line) <= LONGEST else line.split(":")[0] for line in lines]  # identities of features are long
     return f": {'; '.join(told[:SHOWN])}{'; …' if len(told) > SHOWN else ''}"
 
@@ -160,8 +182,8 @@ def aggregate(
         draws: resamples of an interval.
         only: the one metric that is wanted, of the whole task; None: all, of each part too.
     """
-    fold = _one_or_all({member.cell.fold for member in members})
-    seed = _one_or_all({member.cell.seed for member in members})
+    fold = one_or_all({member.cell.fold for member in members})
+    seed = one_or_all({member.cell.seed for member in members})
     rows = []
     wanted = dict.fromkeys((score.metric, score.part) for member in members for score in member.scores)
     for metric, part in [(only, None)] if only else wanted:
@@ -176,7 +198,7 @@ def aggregate(
             continue
         invalid = sum(not all(item.valid for item in items) for items in zip(*runs, strict=True))
         score = Score(metric, part, interval, len(runs[0]), invalid, _mean_chance(scores))
-        rows.append(_with_shared_costs(row_of(members[0], score, fold, seed), members))
+        rows.append(with_shared_costs(row_of(members[0], score, fold, seed), members))
     return rows
 
 
@@ -212,35 +234,7 @@ def _runs(members: Sequence[EvalResult], part: str | None, name: str, notes: lis
     return [[pooled[item_id] for item_id in sorted(shared)] for pooled in by_seed.values()]
 
 
-def _one_or_all(values: set[Place]) -> Place | str:
-    return next(iter(values)) if len(values) == 1 else ALL
-
-
 def _mean_chance(scores: Sequence[Score]) -> float | None:
     """Weighted by items; None if it is unknown anywhere."""
     weighted = [score.chance * score.n for score in scores if score.chance is not None]
     return sum(weighted) / sum(score.n for score in scores) if len(weighted) == len(scores) else None
-
-
-def _with_shared_costs(row: Row, members: Sequence[EvalResult]) -> Row:
-    """Counts over the folds of one seed, costs of one run (mean; memory: the largest); no single run id."""
-    folds = {member.cell.fold: member.counts for member in members}.values()
-    costs = [member.cost for member in members]
-    return replace(
-        row,
-        n_found=sum(counts.found for counts in folds),
-        n_missing=max(counts.missing for counts in folds),  # what a task lacks is not known by fold
-        n_dropped=sum(counts.dropped for counts in folds),
-        audio_tokens=_over_all(fmean, [cost.audio_tokens for cost in costs]),
-        tokens_per_second=_over_all(fmean, [cost.tokens_per_second for cost in costs]),
-        trainable_parameters=_over_all(max, [cost.trainable_parameters for cost in costs]),
-        train_seconds=_over_all(fmean, [cost.train_seconds for cost in costs]),
-        peak_memory_bytes=_over_all(max, [cost.peak_memory_bytes for cost in costs]),
-        run_id="",
-    )
-
-
-def _over_all(combine: Callable[[list[N]], N], values: Sequence[N | None]) -> N | None:
-    """One value for many; None where one of them was not measured."""
-    known = [value for value in values if value is not None]
-    return combine(known) if len(known) == len(values) else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, TypeVar
 
 from palprobe.metrics import METRICS
 from palprobe.report.results import EvalResult
@@ -13,7 +14,11 @@ from palprobe.types import Score
 
 ALL = "all"  # in the fold or seed column: an aggregate
 NO_CONTROL = "none"  # in the control column: the probe with its own audio
+BLIND = "blind"  # in the control column: the probe that was trained without audio, one for all encoders
 HEADLINE_METRIC = "accuracy"  # the headline that needs no word beside it
+
+N = TypeVar("N", int, float)
+Place = TypeVar("Place", int, int | None)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,35 @@ def row_of(result: EvalResult, score: Score, fold: int | str | None, seed: int |
         peak_memory_bytes=cost.peak_memory_bytes,
         run_id=result.run_id,
     )
+
+
+def one_or_all(values: set[Place]) -> Place | str:
+    """The fold or seed of a row that is made of several results."""
+    return next(iter(values)) if len(values) == 1 else ALL
+
+
+def with_shared_costs(row: Row, members: Sequence[EvalResult]) -> Row:
+    """Counts over the folds of one seed, costs of one run (mean; memory: the largest); no single run id."""
+    folds = {member.cell.fold: member.counts for member in members}.values()
+    costs = [member.cost for member in members]
+    return replace(
+        row,
+        n_found=sum(counts.found for counts in folds),
+        n_missing=max(counts.missing for counts in folds),  # what a task lacks is not known by fold
+        n_dropped=sum(counts.dropped for counts in folds),
+        audio_tokens=_over_all(fmean, [cost.audio_tokens for cost in costs]),
+        tokens_per_second=_over_all(fmean, [cost.tokens_per_second for cost in costs]),
+        trainable_parameters=_over_all(max, [cost.trainable_parameters for cost in costs]),
+        train_seconds=_over_all(fmean, [cost.train_seconds for cost in costs]),
+        peak_memory_bytes=_over_all(max, [cost.peak_memory_bytes for cost in costs]),
+        run_id="",
+    )
+
+
+def _over_all(combine: Callable[[list[N]], N], values: Sequence[N | None]) -> N | None:
+    """One value for many; None where one of them was not measured."""
+    known = [value for value in values if value is not None]
+    return combine(known) if len(known) == len(values) else None
 
 
 def headline_metric(names: Collection[str]) -> str:

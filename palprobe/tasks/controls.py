@@ -7,19 +7,22 @@ from random import Random
 
 from palprobe.errors import UsageError
 from palprobe.files import digest
-from palprobe.recipe.rigor import BLIND, NO_CONTROL, VERBALISER
+from palprobe.recipe import DataSection
+from palprobe.recipe.rigor import BLIND, NO_CONTROL, PORTIONS, VERBALISER
+from palprobe.tasks.portions import portion, portion_shares, share_of
 from palprobe.tasks.splits import Examples, Splits
 from palprobe.types import Example
 
 Names = dict[tuple[str | None, str], str]  # (part, class) -> the class under whose name it goes
 
 
-def controlled(splits: Splits, control: str, *, seed: int) -> Splits:
+def controlled(splits: Splits, control: str, section: DataSection, *, seed: int) -> Splits:
     """The splits as a run with that control is trained and tested on them.
 
     Args:
         splits: of the task.
         control: of the cell.
+        section: `split_seed` draws portions, the same ones for all seeds of training.
         seed: of the run.
 
     Raises:
@@ -29,11 +32,18 @@ def controlled(splits: Splits, control: str, *, seed: int) -> Splits:
         return splits
     if reason := not_applicable(splits, control):
         raise UsageError(f"The control {control} {reason}")
+    if share := share_of(control):
+        return portion(splits, share, seed=section.split_seed)
     return _renamed(splits, _deranged_names(splits, seed))
 
 
 def not_applicable(splits: Splits, control: str) -> str | None:
     """Why a control means nothing for a task; None where it does."""
+    if control == PORTIONS:
+        return None if portion_shares(splits) else "does not apply: the training split is one group."
+    if share := share_of(control):
+        rest = portion(splits, share, seed=0).block
+        return None if rest else "does not apply: of so few training groups it leaves none for later."
     if control != VERBALISER:
         return None
     if splits.kind not in ("classification", "multi-label"):

@@ -23,6 +23,13 @@ class Splits:
     validation: Examples
     test: Examples
     kind: TaskKind = "classification"
+    block: Examples = ()  # where `train` is a portion: what the next larger one adds to it
+    later: Examples = ()  # and what comes after that
+
+    @property
+    def everything(self) -> Examples:
+        """All examples, what is left for later too."""
+        return (*self.train, *self.validation, *self.test, *self.block, *self.later)
 
 
 def split_task(
@@ -146,7 +153,7 @@ def _check_apart(data: TaskData, noun: str, key: Callable[[Example], Hashable]) 
             )
 
 
-def _shared_parts(examples: Iterable[Example]) -> set[str | None]:
+def shared_parts(examples: Iterable[Example]) -> set[str | None]:
     """The parts that are classifications: one set of choices for all their examples."""
     choices: dict[str | None, set[tuple[str, ...]]] = {}
     for example in examples:
@@ -161,7 +168,7 @@ def _answers(kind: TaskKind, example: Example) -> list[tuple[str | None, str]]:
 
 
 def _check_answers(data: TaskData, train: Examples, later: Examples) -> None:
-    shared = _shared_parts((*train, *later))
+    shared = shared_parts((*train, *later))
     trained = {answer for example in train for answer in _answers(data.kind, example)}
     for example in later:
         if example.part in shared and not any((example.part, answer) in trained for answer in example.references):
@@ -174,7 +181,7 @@ def _check_answers(data: TaskData, train: Examples, later: Examples) -> None:
 
 def _draw_validation(data: TaskData, train: Sequence[Example], fold: int | None, section: DataSection) -> set[str]:
     """Groups for validation in a seeded order, passing over those that hold the last training examples of an answer."""
-    shared = _shared_parts(train)
+    shared = shared_parts(train)
     answers: dict[str, Counter[tuple[str | None, str]]] = {}  # of each group
     for example in train:
         counts = answers.setdefault(example.group, Counter())

@@ -162,8 +162,8 @@ class Workspace:
         Raises:
             PalprobeError: any name, file or value that the cell cannot be run with.
         """
-        splits = controlled(self.splits(cell.task, cell.fold), cell.control, seed=cell.seed)
-        keys = self.clip_keys(cell.task, (*splits.train, *splits.validation, *splits.test))
+        splits = controlled(self.splits(cell.task, cell.fold), cell.control, self.recipe.data, seed=cell.seed)
+        keys = self.clip_keys(cell.task, splits.everything)
         llm, cell = self.llm(cell.llm), counted(self, cell, splits, keys)
         try:
             features = self.features(cell.encoder)
