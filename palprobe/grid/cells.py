@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+from palprobe.controls.pooled import pooled_refusals
 from palprobe.errors import UnfinishedError
 from palprobe.files import digest
 from palprobe.recipe.rigor import BLIND, NO_CONTROL, VERBALISER
@@ -62,8 +63,12 @@ def planned(workspace: Workspace, cell: Cell) -> Plan | None:
 
 def refusals(workspace: Workspace) -> list[str]:
     """Which controls mean nothing for which tasks, and why."""
-    tasks = workspace.recipe.tasks if VERBALISER in workspace.recipe.wanted_controls else []
-    return [f"{VERBALISER} on {task} {reason}" for task in tasks if (reason := _refusal(workspace, task, VERBALISER))]
+    wanted = workspace.recipe.wanted_controls
+    tasks = workspace.recipe.tasks if VERBALISER in wanted else []
+    pooled = pooled_refusals(workspace, wanted)
+    return pooled + [
+        f"{VERBALISER} on {task} {reason}" for task in tasks if (reason := _refusal(workspace, task, VERBALISER))
+    ]
 
 
 def examples_of(workspace: Workspace, tasks: Sequence[str]) -> list[Example]:
