@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from palprobe.controls.pooled import pooled_refusals
+from palprobe.controls.rigor import without_untrained
 from palprobe.errors import UnfinishedError
 from palprobe.files import digest
 from palprobe.recipe.rigor import BLIND, NO_CONTROL, VERBALISER
@@ -65,10 +66,9 @@ def refusals(workspace: Workspace) -> list[str]:
     """Which controls mean nothing for which tasks, and why."""
     wanted = workspace.recipe.wanted_controls
     tasks = workspace.recipe.tasks if VERBALISER in wanted else []
-    pooled = pooled_refusals(workspace, wanted)
-    return pooled + [
-        f"{VERBALISER} on {task} {reason}" for task in tasks if (reason := _refusal(workspace, task, VERBALISER))
-    ]
+    told = [f"{VERBALISER} on {task} {reason}" for task in tasks if (reason := _refusal(workspace, task, VERBALISER))]
+    told += [f"random: {name} has no parameters to draw anew" for name in without_untrained(workspace.recipe)]
+    return [*told, *pooled_refusals(workspace, wanted)]
 
 
 def examples_of(workspace: Workspace, tasks: Sequence[str]) -> list[Example]:

@@ -41,8 +41,8 @@ def plan_lines(workspace: Workspace, stage: str | None, tell: Callable[[str], ob
     cells = [(cell, planned(workspace, cell)) for cell in cells_of(workspace)]
     if later := sum(plan is None for _, plan in cells):
         tell(
-            f"{later} blind runs are not in the plan: how much they are shown is known after extraction. Plan again "
-            "then, or leave them to compare."
+            f"palprobe: {later} blind runs are not in the plan: how much they are shown is known after extraction. "
+            "Plan again then, or leave them to compare."
         )
     lines: dict[str, list[str]] = {
         "extract": [

@@ -1,4 +1,4 @@
-"""The linear and nearest-neighbour probes of a grid: those that wait, and their work."""
+"""The linear and nearest-neighbour probes of a grid: those that wait, their shell lines, and their work."""
 
 from __future__ import annotations
 
