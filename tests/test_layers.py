@@ -34,10 +34,15 @@ def palprobe(*arguments):
 
 
 def test_every_layer_is_a_row(tones, passes):
-    """36 clips are encoded once for five layers; compare has a row for each layer, and planned lines name them."""
+    """36 clips are encoded once for five layers; compare has a row for each layer, and planned lines name them.
+
+    Of each there is one of the test and one of the validation, by which the layer is chosen.
+    """
     arguments = ["compare", "--encoders", "random:whisper:tiny@all", "--tasks", str(tones), "--folds", "1"]
     rows = palprobe(*arguments, "--integrations", "lal", "--format", "json").stdout
-    accuracy = [row for row in json.loads(rows) if row["metric"] == "accuracy"]
+    accuracy = [row for row in json.loads(rows) if row["metric"] == "accuracy" and row["split"] == "test"]
+    chosen_by = [row for row in json.loads(rows) if row["metric"] == "accuracy" and row["split"] == "validation"]
+    assert [row["run_id"] for row in chosen_by] == [row["run_id"] for row in accuracy]
     assert [row["encoder"] for row in accuracy] == [f"random:whisper:tiny@{layer}" for layer in range(LAST + 1)]
     assert [row["layer"] for row in accuracy] == [str(layer) for layer in range(LAST + 1)]
     assert passes == [tuple(range(LAST + 1))] * 36
@@ -45,6 +50,7 @@ def test_every_layer_is_a_row(tones, passes):
     lines = palprobe(*arguments, "--integrations", "lal", "--plan=all").stdout.splitlines()
     assert sum(line.startswith("palprobe extract") for line in lines) == 1
     assert sum(line.startswith("palprobe train") for line in lines) == LAST + 1
+    assert sum("--split validation" in line for line in lines) == LAST + 1
 
 
 def test_layers_named_one_by_one_share_a_pass(tones, passes):

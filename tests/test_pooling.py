@@ -58,3 +58,14 @@ def test_what_makes_no_sense_is_refused(settings):
     """A pooling that is none, or two rules at once."""
     with pytest.raises(ValidationError):
         IntegrationSection(**settings)
+
+
+@pytest.mark.parametrize(("grid", "bands", "time"), [(1, 1, 1), (1, 1, 3), (4, 2, 1), (4, 4, 2), (6, 3, 2)])
+def test_what_is_spread_is_pooled_to_the_same(grid, bands, time):
+    """Values in the place of all that they stand for are their own mean, at the end of a clip too."""
+    pooling = Pooling(grid=grid, bands=bands, time=time)
+    for steps in (1, 5, 6):
+        pooled = torch.randn(pooling.count(steps * grid), 3, generator=torch.Generator().manual_seed(0))
+        stored = pooling.spread(pooled, steps * grid)
+        assert stored.shape == (steps * grid, 3)
+        torch.testing.assert_close(pooling.apply(stored), pooled)

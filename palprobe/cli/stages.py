@@ -22,7 +22,7 @@ from palprobe.cli.options import (
     Store,
     TrainOn,
 )
-from palprobe.errors import PalprobeError, UsageError
+from palprobe.errors import PalprobeError, RecipeError, UsageError
 
 if TYPE_CHECKING:
     from palprobe.runs import Places
@@ -65,7 +65,9 @@ def extract(
 def train(
     encoder: Annotated[str, typer.Option(help="Whose features to train on; A+B for both.")],
     task: Annotated[str, typer.Option(help="NAME[:VARIANT][=FOLDER], FILE.csv, FILE.jsonl or -.")],
-    integration: Annotated[str | None, typer.Option(help="plits (if not given), lal, pal, flamingo …")] = None,
+    integration: Annotated[
+        str | None, typer.Option(help="plits (if not given), lal, pal, …; linear or knn: no LLM.")
+    ] = None,
     llm: Annotated[str | None, typer.Option(help="tiny, a local folder or a hub id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order and masks; 0 if not given.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold, of a task with folds.")] = None,
@@ -84,9 +86,11 @@ def train(
     Example: palprobe train --encoder logmel --task esc50=ESC-50-master --integration lal --fold 1
     """
     from palprobe.cli.progress import Watching
+    from palprobe.controls.pooled import is_pooled, only_pooled
+    from palprobe.controls.pooled_run import fit_pooled
     from palprobe.evaluation.measures import check_models
     from palprobe.grid.work import train_run
-    from palprobe.recipe.rigor import check_trained
+    from palprobe.recipe.rigor import NO_CONTROL, check_trained
     from palprobe.runs import Cell
     from palprobe.specs import parse_encoder, split_encoders
     from palprobe.training.workspace import Workspace
@@ -112,6 +116,13 @@ def train(
     workspace = Workspace(chosen, places)
     if any(parse_encoder(name).layer == "all" for name in split_encoders(encoder)):
         raise UsageError(f"--encoder {encoder}: that is one run for each layer. Name one (@N), or mix them: @weighted.")
+    if is_pooled(chosen):
+        if control != NO_CONTROL:
+            raise UsageError(
+                f"--control {control} goes with an LLM, and {chosen.integrations[0]} has none. Leave it out."
+            )
+        typer.echo(fit_pooled(workspace, only_pooled(workspace)).folder)
+        return
     cell = Cell(
         encoder,
         options.only(chosen, "integrations", "--integration"),
@@ -219,15 +230,19 @@ class _Asked:
 def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
     """Evaluates one run by each method asked for; returns the folders of the results."""
     from palprobe.cli.progress import say
+    from palprobe.controls.pooled import is_pooled
     from palprobe.evaluation.attention import add_attention
     from palprobe.evaluation.evaluate import evaluate as evaluate_run
     from palprobe.evaluation.hard import check_hard, write_hard
     from palprobe.evaluation.results import check_dropped, check_effect, check_heard, scorings
     from palprobe.report.attention import draw_attention
     from palprobe.report.results import read_result
+    from palprobe.runs import run_recipe
     from palprobe.tasks.kinds import KINDS
     from palprobe.training.reopen import reopen
 
+    if is_pooled(run_recipe(folder)):
+        return [_evaluate_pooled(folder, places, asked)]
     workspace, plan = reopen(folder, places, asked.settings)
     sections = scorings(workspace.recipe.scoring, plan.task.kind)
     check_effect(asked.settings, sections, KINDS[plan.task.kind].metrics)
@@ -247,3 +262,14 @@ def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
         path = add_attention(workspace, plan, asked.split, section, dropped=dropped)
         say(f"attention: {draw_attention(path)}")
     return folders
+
+
+def _evaluate_pooled(folder: Path, places: Places, asked: _Asked) -> Path:
+    """The same of a probe without an LLM."""
+    from palprobe.controls.pooled import reopen_pooled
+    from palprobe.controls.pooled_run import evaluate_pooled
+    from palprobe.recipe.rigor import NO_CONTROL
+
+    if asked.dropped or asked.attention or asked.hard or asked.heard != [NO_CONTROL]:
+        raise RecipeError(f"{folder} has no LLM: leave --drop, --control, --hard and --attention out.")
+    return evaluate_pooled(*reopen_pooled(folder, places, asked.settings), asked.split)

@@ -46,6 +46,10 @@ class HeardSource:
         return self.own.bands
 
     @property
+    def ready(self) -> bool:
+        return self.own.ready
+
+    @property
     def info(self) -> Mapping[str, Any]:
         return self.own.info
 

@@ -1,7 +1,8 @@
 """What a blind probe reads: of every clip the same tokens, all alike, as many as an encoder would have shown.
 
-Zero is what the mean of a feature is once standardised, so what is learned of it is in the connector's own biases. No
-clip tells anything, not even its length.
+They hold a single one, standardised as it is, of which the connector makes a vector that is learned. Zero, which a
+constant encoder comes to, would not do: Flamingo's closed gates learn nothing of it. No clip tells anything, not even
+its length.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ def shown_encoder(encoder: str) -> str:
 
 @dataclass(frozen=True)
 class ConstantSource:
-    """A `Source` of one number, zero, in every token of every clip."""
+    """A `Source` of one number, a one, in every token of every clip."""
 
     tokens: int
     num_layers: int = 1
     dim: int = 1
     frame_rate: float = 0.0  # it is of no time
     bands: int = 1
+    ready: bool = True
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -57,7 +59,7 @@ class ConstantSource:
         return {}
 
     def get_many(self, keys: Sequence[str]) -> list[Tensor]:
-        return [torch.zeros(self.tokens, self.dim) for _ in keys]
+        return [torch.ones(self.tokens, self.dim) for _ in keys]
 
 
 def constant_of(encoder: str) -> ConstantSource | None:

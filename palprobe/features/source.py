@@ -30,6 +30,9 @@ class Source(Protocol):
     def bands(self) -> int: ...
 
     @property
+    def ready(self) -> bool: ...
+
+    @property
     def info(self) -> Mapping[str, Any]: ...
 
     def __contains__(self, key: object) -> bool: ...
@@ -49,6 +52,8 @@ class FeatureSource:
     Args:
         stores: of one encoder, one for each layer, in order; all with the same token grid.
     """
+
+    ready = False  # pooled and standardised as they are read
 
     def __init__(self, stores: Sequence[FeatureStore]) -> None:
         self.stores = tuple(stores)

@@ -9,6 +9,7 @@ from palprobe.evaluation.results import Evaluation, evaluations
 from palprobe.grid.cells import encoders_of
 from palprobe.recipe.rigor import NO_CONTROL, SHUFFLED, controls_that
 from palprobe.specs import EncoderSpec, parse_encoder, split_encoders
+from palprobe.training.planned import Planned
 from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import BLOCK, Split
 
@@ -30,20 +31,21 @@ class Asked:
 
 
 def asked_of(workspace: Workspace, plan: Plan, split: Split) -> list[Asked]:
-    """The test as such first; of a layer that is one of several, the validation that chooses among them; controls.
-
-    Of a part of the training split, what comes next in it.
-    """
-    asked = [Asked(split)]
+    """The splits as such first, then controls; of a part of the training split, what comes next in it."""
     if plan.cell.control != NO_CONTROL:
-        block = Asked(BLOCK)
+        asked, block = [Asked(split)], Asked(BLOCK)
         return [*asked, block] if plan.splits.block and block.evaluations(plan) else asked
-    if split != "validation" and plan.splits.validation and plan.cell.encoder in layers_compared(workspace):
-        asked.append(Asked("validation"))
+    asked = [Asked(each) for each in splits_asked(workspace, plan, split)]
     wanted = [name for name in controls_that("evaluated") if name in workspace.recipe.wanted_controls]
     if len({plan.keys[example.id] for example in plan.examples(split)}) < 2:
         wanted = [name for name in wanted if name != SHUFFLED]  # there is no other clip to hear
     return [*asked, *(Asked(split, name) for name in wanted)]
+
+
+def splits_asked(workspace: Workspace, plan: Planned, split: Split) -> list[Split]:
+    """The split that is asked for; of a layer that is one of several, also the validation that chooses among them."""
+    chosen_among = split != "validation" and plan.cell.encoder in layers_compared(workspace)
+    return [split, "validation"] if chosen_among and plan.splits.validation else [split]
 
 
 def layers_compared(workspace: Workspace) -> set[str]:

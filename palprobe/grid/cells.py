@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
+from palprobe.controls.pooled import pooled_refusals
 from palprobe.controls.rigor import without_untrained
 from palprobe.errors import UnfinishedError
 from palprobe.files import digest
@@ -68,12 +69,12 @@ def planned(workspace: Workspace, cell: Cell) -> Plan | None:
 
 def refusals(workspace: Workspace) -> list[str]:
     """Which controls mean nothing for which tasks, and why."""
-    conditional = [
-        name for name in workspace.recipe.wanted_controls if name in (VERBALISER, PORTIONS) or share_of(name)
-    ]
+    wanted = workspace.recipe.wanted_controls
+    conditional = [name for name in wanted if name in (VERBALISER, PORTIONS) or share_of(name)]
     asked = product(conditional, workspace.recipe.tasks)
     told = [f"{control} on {task} {why}" for control, task in asked if (why := _refusal(workspace, task, control))]
-    return [*told, *(f"random: {name} has no parameters to draw anew" for name in without_untrained(workspace.recipe))]
+    told += [f"random: {name} has no parameters to draw anew" for name in without_untrained(workspace.recipe)]
+    return [*told, *pooled_refusals(workspace, wanted)]
 
 
 def examples_of(workspace: Workspace, tasks: Sequence[str]) -> list[Example]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+from palprobe.controls.pooled import SETTINGS as POOLED
 from palprobe.controls.rigor import completed
 from palprobe.distributed import check_device
 from palprobe.errors import UsageError, WeightsError
@@ -59,6 +60,8 @@ def check_parts(recipe: Recipe, places: Places, *, only_encoding: bool = False) 
     check_device(places.device)
     for encoder in filter(is_blind, recipe.encoders):
         raise UsageError(f"Encoder {encoder!r} is a control, not to be compared: --set controls=[{BLIND}].")
+    for kind in (name for name in recipe.integrations if name in POOLED):
+        raise UsageError(f"Integration {kind!r} is a control, beside the others: --set controls=[{kind}].")
     recipe = recipe if only_encoding else completed(recipe)
     for variant, integration in product(variants(recipe), recipe.integrations):
         check_integration(integration, variant.apply(recipe).integration)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
+from palprobe.controls.pooled import pooled_cells
 from palprobe.errors import UsageError
 from palprobe.evaluation.measures import unused_keys
 from palprobe.evaluation.results import READS
@@ -12,6 +13,7 @@ from palprobe.features.constant import is_blind
 from palprobe.grid.asked import Asked, asked_of
 from palprobe.grid.cells import cells_of, planned
 from palprobe.grid.check import check_questions
+from palprobe.grid.pooled import pooled_lines
 from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.runs import SCORING, Cell, extract_command, place_flags, section_flags, train_command
 from palprobe.tasks.kinds import KINDS
@@ -54,8 +56,9 @@ def plan_lines(workspace: Workspace, stage: str | None, tell: Callable[[str], ob
     }
     if stage in (None, "eval"):
         lines["eval"] = [line for _, plan in cells if plan is not None for line in _eval_lines(workspace, plan)]
+    pooled = pooled_lines(workspace, pooled_cells(workspace, recipe.wanted_controls))
     chosen = STAGES if stage is None else (stage,)
-    return [line for name in chosen for line in dict.fromkeys(lines[name])]
+    return [line for name in chosen for line in dict.fromkeys([*lines[name], *pooled.get(name, [])])]
 
 
 def _counted(cell: Cell, plan: Plan) -> Cell:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from palprobe.controls.pooled import pooled_cells
 from palprobe.distributed import resolve_device
 from palprobe.errors import PalprobeError
 from palprobe.evaluation.results import Evaluation
@@ -14,6 +15,7 @@ from palprobe.grid.asked import Asked, asked_of, is_evaluated
 from palprobe.grid.cells import cells_of, planned
 from palprobe.grid.check import check_questions, check_recipe
 from palprobe.grid.extraction import Part, extract_missing, needed
+from palprobe.grid.pooled import is_scored, pooled_preview, run_pooled_cells
 from palprobe.grid.preview import preview
 from palprobe.grid.watcher import Watcher
 from palprobe.recipe import Recipe
@@ -73,14 +75,16 @@ def run_grid(
         for cell, plan in zip(cells, plans, strict=True)
         if plan is None or not is_evaluated(workspace, plan, split)
     ]
-    if waiting:
+    pooled = pooled_cells(workspace, workspace.recipe.wanted_controls)
+    unscored = [cell.cell for cell in pooled if not is_scored(workspace, cell, split)]
+    if waiting or unscored:
         resolve_device(places.device)
-        for line in preview(workspace, cells, plans, split):
+        for line in [*preview(workspace, cells, plans, split), *pooled_preview(workspace, pooled, split)]:
             tell(line)
-    broken = extract_missing(workspace, waiting, watcher)
+    broken = extract_missing(workspace, [*waiting, *unscored], watcher)
     workspace.look_again()
-    results: list[Found] = []
-    failures: list[Failure] = []
+    scored, failures = run_pooled_cells(workspace, pooled, watcher, split=split, broken=broken)
+    results = [Found(folder, kind) for folder, kind in scored]
     for number, (cell, early) in enumerate(zip(cells, plans, strict=True), start=1):
         reasons = _reasons(workspace, cell, broken) if cell in waiting else []
         if reasons:

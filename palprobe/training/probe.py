@@ -27,18 +27,25 @@ class Standardise(nn.Module):
     """Zero mean and unit variance per feature dimension, measured on training clips.
 
     Encoders differ by orders of magnitude in scale, and some have a few huge dimensions; connectors train alike on all.
+
+    Args:
+        dim: numbers of a token.
+        measured: False where features are standardised already, and stay as they are.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, measured: bool = True) -> None:
         super().__init__()
+        self._measured = measured
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("deviation", torch.ones(dim))
 
     def measure(self, clips: Iterable[Tensor]) -> None:
         """Sets both from (T, D) features, in one pass."""
+        if not self._measured:
+            return
         count = 0
         total, squares = (torch.zeros(self.mean.shape, dtype=torch.float64) for _ in range(2))
         for clip in clips:
@@ -92,11 +99,14 @@ class Branch(nn.Module):
         dim: numbers of a stored token: D, or layers · D.
         num_layers: of the encoder, that are mixed.
         pooling: of the encoder's tokens, on reading.
+        standardised: whether its features are so already.
     """
 
-    def __init__(self, integration: nn.Module, *, dim: int, num_layers: int, pooling: Pooling) -> None:
+    def __init__(
+        self, integration: nn.Module, *, dim: int, num_layers: int, pooling: Pooling, standardised: bool = False
+    ) -> None:
         super().__init__()
-        self.standardise = Standardise(dim)
+        self.standardise = Standardise(dim, measured=not standardised)
         self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
         self.integration, self.pooling = integration, pooling
 

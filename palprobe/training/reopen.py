@@ -8,7 +8,7 @@ from pathlib import Path
 from palprobe.errors import IdentityError
 from palprobe.files import differences, read_json
 from palprobe.recipe.rigor import NO_CONTROL
-from palprobe.runs import Cell, Places, run_recipe
+from palprobe.runs import Cell, Places, Run, run_recipe
 from palprobe.training.workspace import Plan, Workspace
 
 
@@ -37,9 +37,14 @@ def reopen(folder: Path, places: Places, settings: Sequence[str] = ()) -> tuple[
         control=(recipe.controls or [NO_CONTROL])[0],  # runs of before say nothing of controls
     )
     plan = workspace.plan(cell)
-    lines = differences(read_json(folder / "identity.json"), plan.run.identity)
+    check_same(folder, plan.run)
+    return workspace, plan
+
+
+def check_same(folder: Path, run: Run) -> None:
+    """Raises IdentityError unless the folder holds that run, under its name."""
+    lines = differences(read_json(folder / "identity.json"), run.identity)
     if lines:
         raise IdentityError(f"{folder} was trained from something else ({'; '.join(lines)}). Train it again.")
-    if plan.run.folder.name != folder.resolve().name:
-        raise IdentityError(f"{folder} holds run {plan.run.id}; name the folder so, or it cannot be told from others.")
-    return workspace, plan
+    if run.folder.name != folder.resolve().name:
+        raise IdentityError(f"{folder} holds run {run.id}; name the folder so, or it cannot be told from others.")

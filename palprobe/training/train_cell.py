@@ -9,7 +9,7 @@ import torch
 
 from palprobe.distributed import resolve_device
 from palprobe.errors import DataError
-from palprobe.features.pooling import choose_pooling
+from palprobe.features.pooling import Pooling, choose_pooling
 from palprobe.features.source import Source
 from palprobe.files import digest, load_tensors
 from palprobe.integrations import build_integration
@@ -56,8 +56,10 @@ def build_probe(plan: Plan, sources: Sequence[Source], *, device: str) -> Probe:
 def _branch(choice: Choice, source: Source, shape: LLMShape, *, seed: int) -> Branch:
     dim = source.dim // source.num_layers
     integration = build_integration(choice.name, dim=dim, shape=shape, section=choice.section, seed=seed)
-    pooling = choose_pooling(choice.section, frame_rate=source.frame_rate, bands=source.bands)
-    return Branch(integration, dim=source.dim, num_layers=source.num_layers, pooling=pooling)
+    pooling = Pooling(grid=source.bands)
+    if not source.ready:
+        pooling = choose_pooling(choice.section, frame_rate=source.frame_rate, bands=source.bands)
+    return Branch(integration, dim=source.dim, num_layers=source.num_layers, pooling=pooling, standardised=source.ready)
 
 
 def _branch_seed(seed: int, number: int) -> int:
