@@ -103,7 +103,7 @@ def t_interval(value: float, values: Floats, *, low: float = -math.inf, high: fl
         low: the least that there can be.
         high: the most; between 0 and 1 the interval is Wilson's with as many items as would vary as much.
 
-    Source: Wilson's with an effective sample size: Korn and Graubard (1998).
+    Source: Wilson's with an effective sample size: Franco, Little, Louis and Slud (2019).
     """
     from scipy.stats import t
 
