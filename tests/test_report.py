@@ -215,7 +215,7 @@ def test_folds_are_pooled_and_seeds_averaged(tmp_path):
     assert (total.score, total.n, by_place["all", 0].score) == (pytest.approx(4 / 6), 6, pytest.approx(4 / 6))
     assert (total.n_found, total.n_missing, total.n_dropped) == (8, 2, 2)  # of one seed; missing: of the task
     assert (total.train_seconds, total.peak_memory_bytes) == (pytest.approx(41.7), 800_000_001)
-    assert (total.ci_method, total.run_id, total.chance) == ("bootstrap", "", 0.5)
+    assert (total.ci_method, total.run_id, total.chance) == ("wilson over seeds and groups", "", 0.5)
     assert by_place["all", 0].ci_method == "wilson"  # one seed: the items are independent and right or wrong
     assert [(summary.row, summary.seeds, summary.folds) for summary in board.summaries] == [(total, (0, 1), (1, 2))]
 
