@@ -51,7 +51,7 @@ def _blind(contest: Contest) -> Iterator[str]:
         return
     first = ahead[0]
     amount = f"{size_words(first)} ({certainty_words(first, first.better)})"
-    yield f"{_name(first.better, contest)} beats the blind probe ({told}) by {amount}."
+    yield f"{_name(first.better, contest)} is better than the blind probe ({first.worse.score:.3f}) by {amount}."
     behind = [row for row in contest.rows if all(row != gap.better for gap in ahead)]
     if behind:
         yield f"Not shown to beat the blind probe: {listed([_name(row, contest) for row in behind])}."
@@ -65,7 +65,7 @@ def _other_audio(contest: Contest) -> Iterator[str]:
     if not told:
         return
     scores = [f"{row.score:.3f} {HEARD[name]}" for name, row in told]
-    yield f"{_name(best, contest)} scores {best.score:.3f} with its own audio and {listed(scores)}."
+    yield f"{_name(best, contest)} scores {best.score:.3f} with its own audio, against {listed(scores)}."
     gaps = _with_control(contest, [row for _, row in told])
     deaf = [gap for gap in gaps if best in (gap.better, gap.worse) and gap.verdict == "tied"]
     if deaf:
@@ -116,9 +116,9 @@ def _without_llm(contest: Contest, name: str) -> Iterator[str]:
         return
     amount = f"{size_words(gap)} ({certainty_words(gap, gap.better)})"
     if gap.verdict == "better":
-        yield f"{start}: {'worse' if gap.better == best else 'better'} by {amount}."
+        yield f"{start}, {'worse' if gap.better == best else 'better'} by {amount}."
     else:
-        yield f"{start}, {amount} apart: {'one seed, no claim' if gap.verdict == 'one seed' else 'tied'}."
+        yield f"{start}; {'with one seed that is no claim' if gap.verdict == 'one seed' else 'tied'}: {amount} apart."
 
 
 def _with_control(contest: Contest, others: Iterable[Row]) -> list[Gap]:

@@ -38,7 +38,7 @@ def verdict_sentence(axis: Axis, best: Row, gaps: Sequence[Gap], contest: Contes
         return start + listed([*told, *others[IN_FULL:]])
     if verdict == "tied":
         return f"{name} is tied with {listed([*told, *others[IN_FULL:]])}"
-    return f"one seed is no claim, {name} stands to {listed([*told, *others[IN_FULL:]])}"
+    return f"{name} stands to {listed([*told, *others[IN_FULL:]])}, which with one seed is no claim"
 
 
 def amount_words(gap: Gap, best: Row, contest: Contest) -> str:
@@ -49,8 +49,9 @@ def amount_words(gap: Gap, best: Row, contest: Contest) -> str:
     if gap.verdict == "better":
         return f"by {size_words(gap)} ({certainty})"
     reason = "" if gap.reason.startswith(UNSAID) else f": {gap.reason}"
-    sign = "+" if _ahead(gap, best) else "-"
-    return f"({sign}{size_words(gap)}, {certainty}{reason})"
+    size = size_words(gap)
+    sign = "+" if gap.better == best or not float(size.split()[0]) else "-"
+    return f"({sign}{size}, {certainty}{reason})"
 
 
 def size_words(gap: Gap) -> str:
@@ -86,10 +87,6 @@ def by_verdict(gaps: Sequence[Gap], best: Row) -> list[list[Gap]]:
     behind = [gap for gap in gaps if gap.verdict == "better" and gap.better != best]
     rest = [[gap for gap in gaps if gap.verdict == verdict] for verdict in ("tied", "one seed", "not compared")]
     return [found for found in (ahead, behind, *rest) if found]
-
-
-def _ahead(gap: Gap, best: Row) -> bool:
-    return gap.better == best or (gap.difference is not None and gap.difference.value == 0)
 
 
 def _shortage(gap: Gap, contest: Contest) -> list[str]:

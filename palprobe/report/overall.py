@@ -10,6 +10,7 @@ import numpy as np
 
 from palprobe.errors import ScoringError
 from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.report.controls import NO_LLM
 from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 from palprobe.stats import Floats, ranks
@@ -54,7 +55,7 @@ def overalls_of(sides: Sequence[Side]) -> tuple[Overall, ...]:
         if side.row.control in (NO_CONTROL, BLIND):
             groups.setdefault(tuple(getattr(side.row, name) for name in MODEL), []).append(side)
     found = []
-    for key, members in sorted(groups.items()):
+    for key, members in sorted(groups.items(), key=lambda group: (group[0][1] == NO_LLM, group[0])):
         tasks = _tasks(members)
         if len(tasks) > 1 and len({name for task in tasks for name in task.heard}) > 1:
             found.append(_overall(key, tasks))
@@ -119,7 +120,7 @@ def _overall(key: tuple[str, ...], tasks: Sequence[_Task]) -> Overall:
         split=split,
         names=tuple(order),
         headline=headline.scores if headline else {},
-        rank=headline.ranks if headline else {},
+        rank=headline.places if headline else {},
         average_rank={name: float(average[name]) for name in order if name in average},
         strength={name: strength[name] for name in order if name in strength},
         critical_difference=ranks.critical_difference(len(names), len(whole)) if enough else None,
@@ -137,8 +138,7 @@ def _headline(tasks: Sequence[_Task], notes: list[str]) -> Headline | None:
     except ScoringError as error:
         notes.append(f"no headline: {str(error).rstrip('.')}")
         return None
-    if found.left_out:
-        notes.append(f"not in the headline, as some encoder lacks them: {', '.join(found.left_out)}")
+    notes += [f"not in the score: {task}. {why.rstrip('.')}" for task, why in found.left_out.items()]
     if found.without_blind:
         notes.append(f"without a blind probe, so that 0 is chance: {', '.join(found.without_blind)}")
     return found

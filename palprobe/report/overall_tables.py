@@ -10,8 +10,8 @@ from palprobe.report.text import UNKNOWN, listed, p_text, score_text
 
 OVERALL_LEGEND = (
     "score: mean over the tasks of what lies between the blind probe (0) and no error (1), chance where there is no "
-    "blind probe; place: 95% range of ranks by it, as tasks, seeds and groups are drawn again; rank: mean over the "
-    "tasks; wins: Bradley-Terry, log odds of beating an average one on a task, from incomplete tables too."
+    "blind probe; place: 95% range of ranks by it, as seeds, groups and, from five on, tasks are drawn again; rank: "
+    "mean over the tasks; wins: Bradley-Terry, log odds of beating an average one on a task; incomplete tables too."
 )
 
 

@@ -41,6 +41,8 @@ BESIDE_LEGEND = (
     "noise in place of features; verbaliser: class names dealt out anew; floor: logmel; random: the untrained encoder; "
     "linear, knn: on the same features without an LLM. *: the probe is better than this, tested item by item."
 )
+LEFT_OUT: tuple[tuple[str, ...], ...] = ((), ("params",), ("params", "MiB"))
+ROOM_LEGEND = "Where there is no room for params or MiB, leaderboard.csv has them."
 NO_LLM_TITLE = "without an LLM, on pooled features"
 WIDEST_SCORE = "0.000*"
 
@@ -66,7 +68,7 @@ def score_tables(board: Leaderboard, shown: Shown, width: int = NARROW) -> list[
         rows = _best_first([row for contest in among for row in contest.rows])
         varying = () if pooled else shown.varying
         letters = {row: contest.letters.get(place_of_row(row), "") for contest in among for row in contest.rows}
-        notes = [note for contest in among for note in _notes(contest)]
+        notes = list(dict.fromkeys(note for contest in among for note in _notes(contest)))
         name = f"{title}, {NO_LLM_TITLE}" if pooled else title
         tables.append(_score_table(name, rows, varying, letters, [summaries[row] for row in rows], notes, width))
         tables += [table for contest in among for table in _beside_tables(title, contest, varying, width)]
@@ -119,21 +121,24 @@ def _score_table(
     columns = {head: values for head, values in columns.items() if values}
     names = [names_of(row, varying) for row in rows]
     room = width - names_width([name_heads(varying), *names]) + GAP
-    if _without_a_cost(room, columns):
-        del columns["params"]
+    dropped = _without_room(room, columns)
+    columns = {head: values for head, values in columns.items() if head not in dropped}
     cells = tuple((*name, *values) for name, *values in zip(names, *columns.values(), strict=True))
     told = f"{title} ({', '.join(same)})" if same else title
     lower = ["Lower is better."] if rows[0].metric in LOWER_IS_BETTER else []
     about = [NOTES[rows[0].metric]] if rows[0].metric in NOTES else []
     caption = " ".join([seeds_caption(summaries), _rates_caption(rows), *lower, *about, *map(_sentence, notes)])
-    legends = (GROUP_LEGEND, COST_LEGEND) if "group" in columns else (COST_LEGEND,)
+    legends = (*([GROUP_LEGEND] if "group" in columns else []), COST_LEGEND, *([ROOM_LEGEND] if dropped else []))
     return Table(told, name_heads(varying), tuple(columns), cells, caption, legends=legends)
 
 
-def _without_a_cost(room: int, columns: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the table is too wide for its names to stay whole, and would not be without the number of parameters."""
+def _without_room(room: int, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Costs to leave out so that names stay whole: as few as do, and none where even that is not enough."""
     needed = {head: GAP + max(map(cell_len, (head, *values))) for head, values in columns.items()}
-    return sum(needed.values()) - needed["params"] <= room < sum(needed.values())
+    for dropped in LEFT_OUT:
+        if sum(needed.values()) - sum(needed[head] for head in dropped) <= room:
+            return dropped
+    return ()
 
 
 def _notes(contest: Contest) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -22,7 +22,8 @@ WORDS_LEGEND = (
     "every seed says so. Tied: no proof that two are equal. All pairs: differences.csv."
 )
 COST_NAMES = {"train_seconds": "training time", "peak_memory_bytes": "memory", "audio_tokens": "audio tokens"}
-ALL_TIED = "all are tied: no pair differs by more than chance or another seed may explain"
+PREPOSITIONS: Mapping[Axis, str] = {"encoder": "Through", "integration": "Of"}
+NO_PAIR = "no pair differs by more than chance or another seed may explain"
 NOTHING_BESIDE = "nothing stands beside it to be compared with"
 
 
@@ -47,7 +48,7 @@ def paragraphs(standings: Standings) -> list[Paragraph]:
     found = []
     for contest in standings.contests:
         settings = [f"{name} {getattr(contest, name)}" for name, told in several.items() if told]
-        title = [contest.task, *(["without an LLM"] if contest.llm == NO_LLM else settings)]
+        title = [contest.task, *([f"{contest.trainable} probe"] if contest.llm == NO_LLM else settings)]
         found.append(Paragraph(", ".join(title), tuple(_contest_sentences(contest))))
     over_all = tuple(filter(None, map(overall_sentence, standings.overall)))
     return [*found, *([Paragraph("Over all tasks", over_all)] if over_all else [])]
@@ -80,21 +81,28 @@ def _tested_on(gaps: Sequence[Gap]) -> Iterator[str]:
 
 
 def _along(axis: Axis, contest: Contest) -> Iterator[str]:
-    """For each integration (or encoder) the best row against all others, a sentence each."""
+    """For each integration (or encoder) the best row against all others; those where all tie in one sentence."""
     same = "integration" if axis == "encoder" else "encoder"
     fixed = list(dict.fromkeys(getattr(row, same) for row in contest.rows))
+    tied = []
     for value in fixed:
         among = [gap for gap in contest.gaps if gap.axis == axis and getattr(gap.better, same) == value]
-        tested = {place_of_row(row) for gap in among for row in (gap.better, gap.worse)}
-        rows = [row for row in contest.rows if place_of_row(row) in tested]
-        if not rows:
-            continue
-        own = [gap for gap in among if rows[0] in (gap.better, gap.worse)]
-        told = [verdict_sentence(axis, rows[0], gaps, contest) for gaps in by_verdict(own, rows[0])]
-        if len(among) > 1 and all(gap.verdict == "tied" for gap in among):
-            told.insert(0, ALL_TIED)
-        start = "" if len(fixed) == 1 else f"{'Through' if axis == 'encoder' else 'Of'} {value}: "
-        yield f"{start}{'; '.join(told)}."
+        if among and value != fixed[0] and all(gap.verdict == "tied" for gap in among):
+            tied.append(value)
+        elif among:
+            where = "" if len(fixed) == 1 else f"{PREPOSITIONS[axis]} {value}"
+            if len(among) > 1 and all(gap.verdict == "tied" for gap in among):
+                yield f"{f'{where} all' if where else 'All'} are tied: {NO_PAIR}."
+            yield f"{f'{where}: ' if where else ''}{'; '.join(_against_best(axis, among, contest))}."
+    if tied:
+        yield f"{PREPOSITIONS[axis]} {listed(tied)}: no {axis} is shown to be better than another."
+
+
+def _against_best(axis: Axis, gaps: Sequence[Gap], contest: Contest) -> Iterator[str]:
+    tested = {row for gap in gaps for row in (gap.better, gap.worse)}
+    best = next(row for row in contest.rows if row in tested)
+    for alike in by_verdict([gap for gap in gaps if best in (gap.better, gap.worse)], best):
+        yield verdict_sentence(axis, best, alike, contest)
 
 
 def _missing(contest: Contest) -> Iterator[str]:
@@ -114,12 +122,12 @@ def _frontier(contest: Contest) -> Iterator[str]:
     """What each cost buys; nothing where the best row is also the cheapest."""
     rows = {place_of_row(row): row for row in contest.rows}
     told = [
-        f"in {COST_NAMES[cost]}, {listed([_row_name(rows[place], contest) for place in places])}"
+        f"{COST_NAMES[cost]}: {listed([_row_name(rows[place], contest) for place in places])}"
         for cost, places in contest.frontier.items()
-        if len(places) > 1
+        if len({getattr(rows[place], cost) for place in places}) > 1
     ]
     if told:
-        yield f"Nothing scores better at no higher cost than, {'; '.join(told)}."
+        yield f"On the frontier of score and {'; of score and '.join(told)}."
 
 
 def _row_name(row: Row, contest: Contest) -> str:
