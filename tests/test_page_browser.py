@@ -22,6 +22,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--force-prefers-reduced-motion",  # or a click would meet what is still scrolling
 )
 CHROMIUM = os.environ.get("PALPROBE_CHROMIUM") or shutil.which("chromium")
 DRIVER = os.environ.get("PALPROBE_CHROMEDRIVER") or shutil.which("chromedriver")
