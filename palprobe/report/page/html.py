@@ -18,6 +18,7 @@ from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.markdown import CAVEATS, data_lines, memory_lines, software_lines
 from palprobe.report.page.chapter import Chapter, Limits, chapters_of
 from palprobe.report.page.confusion import shade
+from palprobe.report.page.glance import glance_at
 from palprobe.report.page.items import MOST_ITEMS
 from palprobe.report.page.layers import heat_map
 from palprobe.report.page.orders import order_table
@@ -79,6 +80,8 @@ def _page(
         "limits": limits,
         "counts": _counts(standings),
         "settings": _settings(shown),
+        "glance": glance_at(standings.contests, [chapter.title for chapter in chapters]),
+        "ids": {chapter.title: chapter.id for chapter in chapters},
         "words": paragraphs(standings),
         "words_legend": WORDS_LEGEND,
         "legends": (GROUP_LEGEND, BESIDE_LEGEND, COST_LEGEND),
