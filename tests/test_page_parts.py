@@ -17,6 +17,7 @@ from palprobe.report.page.confusion import confusion_of, shade
 from palprobe.report.page.costs import cost_plots
 from palprobe.report.page.curves import curve_panels
 from palprobe.report.page.gaps import forests
+from palprobe.report.page.glance import glance_at
 from palprobe.report.page.items import answers_of, files_of, item_data
 from palprobe.report.page.layers import heat_map
 from palprobe.report.page.ranking import close_groups, rank_diagram
@@ -293,6 +294,20 @@ def test_the_heat_map_shows_what_validation_chose():
     assert [cells[0].chosen for _, cells in found.lines] == ["", "chosen in 4 of 5 folds", "chosen in 1 of 5 folds"]
     assert found.chosen == ("0.800 [0.10, 0.90]", "-")
     assert found.lines[2][1][1].told == "not run"
+
+
+def test_a_glance_colours_all_tasks_alike():
+    """Half of what lies above a chance of 0.2 is half the shades, whatever the others scored; no share has none."""
+    a, b = row_of("a", score=0.6, chance=0.2), row_of("b", score=0.59, chance=0.2)
+    gaps = [Gap("encoder", a, b, difference_of(0.01, 0.005, 0.015), 0.01, "better", "")]
+    other = contest_of([row_of("a", score=0.3, metric="wer")], task="asr")
+    found = glance_at([contest_of([a, b], gaps), other], ["esc10", "asr"])
+    assert found is not None
+    assert found.heads == (("esc10", "accuracy"), ("asr", "accuracy"))
+    lines = {place[0]: cells for place, cells in found.lines}
+    assert [cell and (cell.shade, cell.unbeaten) for cell in lines["a"]] == [(4, True), (0, True)]
+    assert [cell and (cell.shade, cell.unbeaten) for cell in lines["b"]] == [(4, False), None]
+    assert glance_at([other], ["asr"]) is None
 
 
 # Run cards

@@ -69,7 +69,7 @@ class Confusion:
         return [[line.right, line.asked, *chain.from_iterable(line.taken)] for line in self.listed(row)]
 
 
-def shade(count: int, total: int) -> int:
+def shade(count: float, total: float) -> int:
     """0 to 9."""
     return min(SHADES - 1, round(count / total * (SHADES - 1))) if total else 0
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from palprobe.metrics import LOWER_IS_BETTER
 from palprobe.report.contest import Contest, Place, place_of_row
 from palprobe.report.controls import NO_LLM
 from palprobe.report.page.confusion import shade
+from palprobe.report.page.scores import SHARES
 from palprobe.report.rows import Row
 from palprobe.report.text import score_text
-
-STEPS = 1000  # of a shade's share
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class GlanceCell:
     """A score beside the others of its task."""
 
     text: str
-    shade: int  # 0: the worst row of the task, 9: the best
+    shade: int  # 0: chance or below, 9: all right; 0 for what is no share
     unbeaten: bool  # nothing that it was tested against is better
     told: str
 
@@ -47,14 +45,13 @@ def glance_at(contests: Sequence[Contest], titles: Sequence[str]) -> Glance | No
 
 
 def _cells(contest: Contest) -> dict[Place, GlanceCell]:
-    scores = [row.score for row in contest.rows]
-    low, high = min(scores), max(scores)
     beaten = {place_of_row(gap.worse) for gap in contest.gaps if gap.verdict == "better" and gap.axis != "control"}
-    return {place_of_row(row): _cell(row, low, high, place_of_row(row) not in beaten) for row in contest.rows}
+    return {place_of_row(row): _cell(row, place_of_row(row) not in beaten) for row in contest.rows}
 
 
-def _cell(row: Row, low: float, high: float, unbeaten: bool) -> GlanceCell:
-    share = (row.score - low) / (high - low) if high > low else 0.5
-    share = 1 - share if row.metric in LOWER_IS_BETTER else share
+def _cell(row: Row, unbeaten: bool) -> GlanceCell:
+    """Shares are coloured alike in all columns: a colour of each column's own would make much of small differences."""
     told = score_text(row.score, row.ci_low, row.ci_high)
-    return GlanceCell(f"{row.score:.3f}", shade(round(share * STEPS), STEPS), unbeaten, told)
+    chance = row.chance or 0.0
+    gained = max(0.0, row.score - chance) if row.metric in SHARES and chance < 1 else 0.0
+    return GlanceCell(f"{row.score:.3f}", shade(gained, 1 - chance), unbeaten, told)
