@@ -27,6 +27,7 @@ FLAGS = (
 CHROMIUM = os.environ.get("PALPROBE_CHROMIUM") or shutil.which("chromium")
 DRIVER = os.environ.get("PALPROBE_CHROMEDRIVER") or shutil.which("chromedriver")
 WIDE, NARROW, HIGH = 1280, 400, 900
+SECONDS = 10  # to wait at most
 
 pytestmark = [
     pytest.mark.browser,
@@ -120,10 +121,17 @@ def test_it_filters(page):
     assert len(column(page, "task")) == every
 
 
-def open_items(page, number):
-    details = page.find_elements("css selector", "details[data-items]")[number]
+def unfold(details, what):
+    """Opens what folds and waits for what the script then puts inside: the event comes a moment after the click."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
     details.find_element("css selector", "summary").click()
+    WebDriverWait(details, SECONDS).until(lambda inside: inside.find_elements("css selector", what))
     return details
+
+
+def open_items(page, number):
+    return unfold(page.find_elements("css selector", "details[data-items]")[number], ".item")
 
 
 def test_it_opens_an_item(page):
@@ -133,8 +141,7 @@ def test_it_opens_an_item(page):
     assert len(details.find_elements("css selector", ".item")) == 40
     details.find_element("css selector", ".browser > button").click()
     assert len(details.find_elements("css selector", ".item")) == 80
-    item = details.find_element("css selector", ".item")
-    item.find_element("css selector", "summary").click()
+    item = unfold(details.find_element("css selector", ".item"), "tbody tr")
     rows = item.find_elements("css selector", "tbody tr")
     assert "whisper · lal" in texts(item.find_elements("css selector", "tbody th"))
     assert all(row.text.split("\n")[0] for row in rows)
