@@ -190,6 +190,19 @@ def test_it_stays_small(tmp_path):
     assert text.count(f"The first {most} are here, {600 - most} are left out.") == 20
 
 
+def test_what_is_left_out_to_stay_small_is_said(tmp_path, monkeypatch):
+    """Where nothing is small enough: five items, no confusion but the best row's, and the pairs are in the CSV."""
+    for encoder in "abcdef":
+        FakeRun(encoder, skill=0.5).write(tmp_path)
+    monkeypatch.setattr("palprobe.report.page.html.LARGEST_BYTES", 1)
+    text = page_of(tmp_path)
+    (chapter,) = Page(text).data
+    assert (len(chapter["items"]["ids"]), chapter["confusion"]) == (5, None)
+    assert "The first 5 are here, 35 are left out." in text
+    assert re.search(r"The other \d+ pairs are in differences\.csv\.", text)
+    assert "data-confusion" not in text.split("<script", 1)[0]
+
+
 def luminance(colour: str) -> float:
     """Relative luminance of '#rrggbb'. Source: WCAG 2.2, definition of relative luminance."""
     shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
