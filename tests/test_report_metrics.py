@@ -7,13 +7,13 @@ import pytest
 from test_report import shown, write_result
 
 from palprobe.errors import PalprobeError
-from palprobe.report.advice import advice_lines
 from palprobe.report.forms import write_report
 from palprobe.report.leaderboard import leaderboard
 from palprobe.report.remarks import remarks
 from palprobe.report.results import find_results
 from palprobe.report.rows import headline_metric
-from palprobe.report.tables import part_tables
+from palprobe.report.standings import standings
+from palprobe.report.tables import part_tables, shown_rows
 
 
 def write_wer(runs, rate, texts, *, parts=(), **cell):
@@ -48,13 +48,13 @@ def test_the_headline_of_a_task_is_the_first_metric_that_it_has():
 
 
 def test_a_word_error_rate_is_shown_as_one(tmp_path):
-    """The head is wer and the caption says that lower is better; advice, which is about accuracy, says nothing."""
+    """The head is wer, the caption says that lower is better, and the lower rate comes first."""
     write_wer(tmp_path, 0.5, TEXTS, integration="plits")
     write_wer(tmp_path, 0.3, TEXTS, integration="lal")
     results = find_results([tmp_path])
     text = shown(results, 200)
     assert "wer [95% CI]" in text and "0.300 [0.20, 0.40]" in text and "Lower is better." in text
-    assert advice_lines(leaderboard(results), results) == []
+    assert text.index("lal") < text.index("plits")
 
 
 def test_folds_are_pooled_before_the_rate(tmp_path):
@@ -69,7 +69,9 @@ def test_folds_are_pooled_before_the_rate(tmp_path):
 def test_parts_of_a_task_are_in_its_own_metric(tmp_path):
     """Two test subsets have a column each, in word error rates."""
     write_wer(tmp_path, 0.5, TEXTS, parts=("test-clean", "test-other"))
-    (table,) = part_tables(leaderboard(find_results([tmp_path])), 200)
+    results = find_results([tmp_path])
+    board = leaderboard(results)
+    (table,) = part_tables(board, shown_rows(board, standings(board, results)), 200)
     assert table.title == "librispeech:asr, wer by question type"
     assert table.numbers == ("test-clean", "test-other")
 

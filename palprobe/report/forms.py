@@ -6,21 +6,44 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from palprobe.files import write_text
-from palprobe.report.leaderboard import Summary, headlines, leaderboard, single_rows
-from palprobe.report.markdown import markdown_report
+from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, overall_lines
+from palprobe.report.latex import latex_report
+from palprobe.report.leaderboard import Leaderboard, Summary, headlines, leaderboard, single_rows
+from palprobe.report.markdown import NO_LIMIT, markdown_report
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
-from palprobe.report.tables import NARROW
+from palprobe.report.score_tables import all_tables
+from palprobe.report.standings import Standings, standings
+from palprobe.report.tables import NARROW, legends
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
 Form = Literal["table", "csv", "json", "markdown"]
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the forms of a report are made of."""
+
+    board: Leaderboard
+    standings: Standings
+
+
+def findings_of(results: Sequence[EvalResult]) -> Findings:
+    """Aggregates and tests, which take a while where there are many results.
+
+    Raises:
+        UnfinishedError: no results.
+    """
+    board = leaderboard(results)
+    return Findings(board, standings(board, results))
 
 
 def render(
@@ -30,6 +53,7 @@ def render(
     header: bool = True,
     width: int | None = None,
     aggregate: bool = True,
+    findings: Findings | None = None,
 ) -> RenderableType:
     """The results in one form; a text but for "table".
 
@@ -40,6 +64,7 @@ def render(
         header: of the CSV; False to append to a file.
         width: columns of the terminal; None: 80.
         aggregate: over folds and seeds; False: CSV and JSON have the rows of each result alone.
+        findings: of these results, if they were computed before.
 
     Raises:
         UnfinishedError: no results.
@@ -47,28 +72,36 @@ def render(
     if not aggregate and form in ("csv", "json"):
         rows = single_rows(results)
         return csv_text(rows, header=header) if form == "csv" else json_text(rows)
-    board = leaderboard(results)
-    if form == "csv":
-        return csv_text(board.rows, header=header)
-    if form == "json":
-        return json_text(board.rows)
+    if form in ("csv", "json"):
+        board = findings.board if findings else leaderboard(results)
+        return csv_text(board.rows, header=header) if form == "csv" else json_text(board.rows)
+    found = findings or findings_of(results)
     if form == "markdown":
-        return markdown_report(board, results)
+        return markdown_report(found.board, found.standings, results)
     from palprobe.report.terminal import terminal_report
 
-    return terminal_report(board, results, width or NARROW)
+    return terminal_report(found.board, found.standings, results, width or NARROW)
 
 
-def write_report(results: Sequence[EvalResult], out: Path) -> None:
-    """leaderboard.csv, leaderboard_wide.csv and report.md, each whole or not at all, in a folder that is made.
+def write_report(results: Sequence[EvalResult], out: Path) -> Findings:
+    """Leaderboards, what was tested, and the pages, each file whole or not at all, in a folder that is made.
+
+    Returns:
+        What they were made of, for `render`.
 
     Raises:
         UnfinishedError: no results.
     """
-    board = leaderboard(results)
+    found = findings_of(results)
+    board, ranked = found.board, found.standings
+    tables = all_tables(board, ranked, NO_LIMIT)
     write_text(out / "leaderboard.csv", csv_text(board.rows))
     write_text(out / "leaderboard_wide.csv", wide_csv_text(board.summaries))
-    write_text(out / "report.md", markdown_report(board, results))
+    write_text(out / "differences.csv", _csv([DIFFERENCES, *difference_lines(ranked)]))
+    write_text(out / "overall.csv", _csv([OVERALL, *overall_lines(ranked)]))
+    write_text(out / "report.md", markdown_report(board, ranked, results))
+    write_text(out / "report.tex", latex_report(tables, legends(tables)))
+    return found
 
 
 def json_text(rows: Iterable[Row]) -> str:

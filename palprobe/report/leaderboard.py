@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, UnknownNameError
 from palprobe.evaluation.xares import PREFIX
-from palprobe.files import differences, read_json
+from palprobe.files import differences
 from palprobe.metrics import METRICS
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import ALL, Row, headline_metric, row_of, row_order
+from palprobe.report.rows import ALL, BLIND, NO_CONTROL, Row, headline_metric, row_of, row_order
 from palprobe.stats import DRAWS, NO_INTERVAL
 from palprobe.stats.intervals import metric_interval
 from palprobe.types import Interval, Prediction, Score
@@ -76,11 +76,23 @@ def leaderboard(results: Sequence[EvalResult], *, draws: int = DRAWS) -> Leaderb
             rows += shown
             rows += _aggregates_of_seeds(members, draws, notes) if len(seeds) > 1 else []
         summaries += [Summary(row, seeds, folds) for row in shown]
+    blind = {_blind_place(row): row.score for row in rows if row.control == BLIND}
+    summaries = [replace(summary, row=_with_blind(summary.row, blind)) for summary in summaries]
     return Leaderboard(
-        tuple(sorted(rows, key=row_order)),
+        tuple(sorted((_with_blind(row, blind) for row in rows), key=row_order)),
         tuple(sorted(summaries, key=lambda summary: row_order(summary.row))),
         tuple(dict.fromkeys([*notes, *remarks(results)])),
     )
+
+
+def _blind_place(row: Row) -> tuple[Any, ...]:
+    """What a row and its blind probe share, as that hears no encoder."""
+    model, test = (row.integration, row.llm, row.trainable), (row.task, row.part, row.split, row.scoring, row.metric)
+    return (*model, *test, row.fold, row.seed)
+
+
+def _with_blind(row: Row, blind: Mapping[tuple[Any, ...], float]) -> Row:
+    return replace(row, blind=blind.get(_blind_place(row))) if row.control == NO_CONTROL else row
 
 
 def headlines(summaries: Iterable[Summary]) -> list[Summary]:
@@ -124,10 +136,9 @@ def _check_distinct(members: Sequence[EvalResult]) -> None:
 
 def _settings(one: EvalResult, other: EvalResult) -> str:
     """': train.steps: 100 there, 200 here', of two runs whose folders are whole."""
-    files = [result.path.parent.parent / "identity.json" for result in (one, other)]
-    if not all(file.is_file() for file in files):
+    if not (one.run_identity and other.run_identity):
         return ""
-    lines = differences(*map(read_json, files))
+    lines = differences(one.run_identity, other.run_identity)
     told = [line if len(line) <= LONGEST else line.split(":")[0] for line in lines]  # identities of features are long
     return f": {'; '.join(told[:SHOWN])}{'; …' if len(told) > SHOWN else ''}"
 

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from palprobe.report.advice import ADVICE_TITLE, LEGEND, advice_lines
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
-from palprobe.report.tables import Table, legends, part_tables, score_tables, settings_line
+from palprobe.report.score_tables import all_tables
+from palprobe.report.standings import Standings
+from palprobe.report.tables import Table, legends, settings_line, shown_rows
 from palprobe.report.text import markdown_text
+from palprobe.report.words import WORDS_LEGEND, WORDS_TITLE, paragraphs
 
 NO_LIMIT = 1 << 20  # columns: a page scrolls
 CAVEATS = (
     "Intervals are 95%, over test items; items of one recording or speaker are drawn together. With fewer than about "
     "20 such groups they are too narrow.",
-    "Overlapping intervals are no test, and neither are separate ones; integrations are tested in pairs, item by item.",
+    "Overlapping intervals are no test, and neither are separate ones; rows are tested in pairs, item by item.",
     "A score says what this probe read out of an encoder with this LLM, budget and seed, not all that is in it.",
     "Parameters are the trained ones; the encoder and the frozen part of the LLM are not counted.",
 )
 
 
-def markdown_report(board: Leaderboard, results: Sequence[EvalResult]) -> str:
+def markdown_report(board: Leaderboard, standings: Standings, results: Sequence[EvalResult]) -> str:
     """The whole page; the same results give the same bytes."""
-    tables = [*score_tables(board), *part_tables(board, NO_LIMIT)]
-    advice = advice_lines(board, results)
+    tables = all_tables(board, standings, NO_LIMIT)
+    words = [f"{paragraph.title}: {paragraph.text}" for paragraph in paragraphs(standings)]
     sections = [
         "# palprobe results",
-        markdown_text(settings_line(board)),
+        markdown_text(settings_line(shown_rows(board, standings))),
         *map(markdown_table, tables),
         *map(markdown_text, legends(tables)),
-        _list(ADVICE_TITLE, advice),
-        LEGEND if advice else "",
+        _list(WORDS_TITLE, words),
+        markdown_text(WORDS_LEGEND) if words else "",
         _list("Layers, where they are mixed", layer_lines(results)),
         _list("Not complete", board.notes),
         _list("How to read this", [*CAVEATS, *_memory_methods(results)]),
@@ -47,7 +49,8 @@ def markdown_table(table: Table) -> str:
     rule = ["---"] * len(table.names) + ["---:"] * len(table.numbers)
     lines = [_line(map(markdown_text, heads)), _line(rule)]
     lines += [_line(map(markdown_text, row)) for row in table.rows]
-    return f"## {markdown_text(table.title)}\n\n" + "\n".join(lines) + f"\n\n{markdown_text(table.caption)}"
+    caption = f"\n\n{markdown_text(table.caption)}" if table.caption else ""
+    return f"## {markdown_text(table.title)}\n\n" + "\n".join(lines) + caption
 
 
 def _line(cells: Iterable[str]) -> str:

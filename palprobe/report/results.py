@@ -18,7 +18,7 @@ from palprobe.files import read_json
 from palprobe.stats import NO_INTERVAL
 from palprobe.types import Counts, Interval, Prediction, Score
 
-RECIPE = "recipe.yaml"
+RECIPE, IDENTITY = "recipe.yaml", "identity.json"
 Value = TypeVar("Value")
 
 
@@ -71,7 +71,14 @@ class EvalResult:
     layer_weights: Mapping[str, tuple[float, ...]]  # of each encoder with a learned mix of layers
     not_computed: Mapping[str, str]  # metric → why it has no score here
     classes_left_out: int  # of a ranking: that no clip has, or every clip
+    identity: Mapping[str, Any]  # what decided the answers; {} where the file does not say
     scores: tuple[Score, ...]
+
+    @cached_property
+    def run_identity(self) -> Mapping[str, Any]:
+        """What decided the trained run, as its folder says; {} where no folder of a run is around the result."""
+        path = self.path.parent.parent / IDENTITY
+        return mapping(read_json(path), str(path)) if path.is_file() else {}
 
     @cached_property
     def predictions(self) -> tuple[Prediction, ...]:
@@ -115,6 +122,7 @@ def read_result(folder: Path, *, integration: str | None = None) -> EvalResult:
         layer_weights=_weights(content, cell.encoder, str(path)),
         not_computed=_reasons(content, str(path)),
         classes_left_out=_left_out(content, str(path)),
+        identity=mapping(content.get("identity", {}), f"{path}: identity"),
         scores=tuple(_score(score, f"{path}, score {number}") for number, score in enumerate(scores, 1)),
         versions=take(content, "versions", dict, str(path)),
         commit=take(content, "commit", (str, type(None)), str(path)),

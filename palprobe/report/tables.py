@@ -1,4 +1,4 @@
-"""What people are shown, before it is drawn: a table per task, and one of question types."""
+"""What people are shown, before it is drawn: tables of text, and the one of question types."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
-from palprobe.metrics import LOWER_IS_BETTER, NOTES
+from palprobe.report.contest import Contest
+from palprobe.report.controls import NO_LLM
 from palprobe.report.leaderboard import Leaderboard, Summary, headlines
-from palprobe.report.rows import Row
-from palprobe.report.text import (
-    UNKNOWN,
-    count_text,
-    duration_text,
-    mebibytes_text,
-    number_text,
-    score_text,
-    visible,
-)
+from palprobe.report.rows import NO_CONTROL, Row
+from palprobe.report.standings import Standings
+from palprobe.report.text import UNKNOWN, visible
 
 MODEL_SETTINGS = ("llm", "trainable")  # a column where they differ, else one line; the layer is in the encoder's name
 TEST_SETTINGS = ("split", "scoring", "control")  # a table of its own where they differ
@@ -30,6 +24,9 @@ WIDEST_NAME = 24  # columns that a name may take from the numbers; a longer one 
 ABOVE, WITHIN, BELOW, UNSURE = "*", "", "!", "?"
 COST_LEGEND = "params: trained ones; tokens: of audio, per clip; train: time of one run; MiB: peak memory of the cell."
 MARK_LEGEND = "*: the 95% interval is above chance; no mark (dim): it includes chance; !: it is below; ?: not known."
+CONTINUED = " (continued)"
+PORTION = "portion"  # controls of this name are of the section about bits
+CLOSE = "0.00*"  # the widest number of a table of parts
 
 
 @dataclass(frozen=True)
@@ -42,76 +39,77 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     caption: str
     marked: bool = False  # the numbers end in one of the marks above
+    legends: tuple[str, ...] = ()  # what its heads and marks mean: said once below all tables
 
 
-def score_tables(board: Leaderboard) -> list[Table]:
-    """For each task a row per encoder and integration: score with interval, items, chance and cost."""
-    varying = varying_settings(board)
-    tables = []
-    for task, summaries in _by_test(headline(board), varying):
-        rows = [summary.row for summary in summaries]
-        items = [{"n": str(row.n), "chance": number_text(row.chance)} for row in rows]
-        same = {head: items[0][head] for head in items[0] if len({item[head] for item in items}) == 1}
-        differ = tuple(head for head in items[0] if head not in same)
-        title = f"{task} ({', '.join(f'{head} {value}' for head, value in same.items())})" if same else task
-        heads = (f"{rows[0].metric} [95% CI]", *differ, "params", "tokens", "train", "MiB")
-        cells = tuple(
-            (*_names(row, varying), _score(row), *(item[head] for head in differ), *_costs(row))
-            for row, item in zip(rows, items, strict=True)
-        )
-        lower = " Lower is better." if rows[0].metric in LOWER_IS_BETTER else ""
-        note = f" {NOTES[rows[0].metric]}" if rows[0].metric in NOTES else ""
-        caption = f"{_seeds_caption(summaries)} {_rates_caption(rows)}{lower}{note}"
-        tables.append(Table(title, _name_heads(varying), heads, cells, caption))
-    return tables
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The rows that have a table of their own: probes with their audio, and controls that stand beside none of them."""
+
+    contests: tuple[Contest, ...]  # through an LLM
+    pooled: tuple[Contest, ...]  # without one
+    alone: tuple[Row, ...]  # controls whose probe is not there, or that leave out encoders
+    varying: tuple[str, ...]  # the settings that differ between rows, and so must stand in each
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for contest in (*self.contests, *self.pooled) for row in contest.rows] + list(self.alone)
 
 
-def part_tables(board: Leaderboard, width: int = NARROW) -> list[Table]:
+def shown_rows(board: Leaderboard, standings: Standings) -> Shown:
+    """What of the board the tables are about."""
+    pooled = tuple(contest for contest in standings.contests if contest.llm == NO_LLM)
+    through = tuple(contest for contest in standings.contests if contest.llm != NO_LLM)
+    beside = {row for contest in standings.contests for by in contest.beside.values() for row in by.values()}
+    rest = [row for row in (summary.row for summary in whole_tasks(board)) if row.control != NO_CONTROL]
+    alone = tuple(row for row in rest if row not in beside and not row.control.startswith(PORTION))
+    settled = [row for contest in (through or pooled) for row in contest.rows] + list(alone)
+    varying = tuple(name for name in SETTINGS if len({getattr(row, name) for row in settled}) > 1)
+    return Shown(through, pooled, alone, varying)
+
+
+def part_tables(board: Leaderboard, shown: Shown, width: int = NARROW) -> list[Table]:
     """For each task of several question types: a row per encoder and integration, a column per type.
 
     Args:
         board: from `leaderboard`.
+        shown: from `shown_rows`, of the same board.
         width: columns of the terminal; types that do not fit go into a further table.
     """
+    wholes = {_without_part(row) for row in shown.rows}
     parts = [summary for summary in headlines(board.summaries) if summary.row.part is not None]
-    varying = varying_settings(board)
-    heads = _name_heads(varying)
+    parts = [summary for summary in parts if _without_part(summary.row) in wholes]
+    heads = name_heads(shown.varying)
     tables = []
-    for task, summaries in _by_test(parts, varying):
+    for task, summaries in _by_test(parts, shown.varying):
         by_names: dict[tuple[str, ...], dict[str, Row]] = {}
         for summary in summaries:
-            by_names.setdefault(_names(summary.row, varying), {})[str(summary.row.part)] = summary.row
+            by_names.setdefault(names_of(summary.row, shown.varying), {})[str(summary.row.part)] = summary.row
         types = sorted({str(summary.row.part) for summary in summaries})
-        for columns in _fitting(types, width - _names_width([heads, *by_names])):
+        for columns in fitting(types, CLOSE, width - names_width([heads, *by_names])):
             rows = [(*names, *(_marked(found.get(part)) for part in columns)) for names, found in by_names.items()]
             chances = (_shared_chance(found.get(part) for found in by_names.values()) for part in columns)
             rows.append(("chance", *[""] * (len(heads) - 1), *chances))
-            continued = " (continued)" if columns[0] != types[0] else ""
-            title = f"{task}, {summaries[0].row.metric} by question type{continued}"
-            tables.append(Table(title, heads, tuple(columns), tuple(rows), _seeds_caption(summaries), marked=True))
+            title = f"{task}, {summaries[0].row.metric} by question type{'' if columns[0] == types[0] else CONTINUED}"
+            caption = seeds_caption(summaries)
+            tables.append(Table(title, heads, tuple(columns), tuple(rows), caption, True, (MARK_LEGEND,)))
     return tables
 
 
 def legends(tables: Sequence[Table]) -> list[str]:
     """What heads and marks mean, for those that occur."""
-    marked = {table.marked for table in tables}
-    return [legend for legend, kind in ((COST_LEGEND, False), (MARK_LEGEND, True)) if kind in marked]
+    return list(dict.fromkeys(legend for table in tables for legend in table.legends))
 
 
-def settings_line(board: Leaderboard) -> str:
+def settings_line(shown: Shown) -> str:
     """The settings that all rows share, on one line."""
-    row, varying = board.summaries[0].row, varying_settings(board)
-    return ", ".join(f"{name} {getattr(row, name)}" for name in SETTINGS if name not in varying)
+    row = shown.rows[0]
+    return ", ".join(f"{name} {getattr(row, name)}" for name in SETTINGS if name not in shown.varying)
 
 
-def headline(board: Leaderboard) -> list[Summary]:
+def whole_tasks(board: Leaderboard) -> list[Summary]:
     """The whole-task rows to show, in the first metric that a task has, in the order of METRICS."""
     return [summary for summary in headlines(board.summaries) if summary.row.part is None]
-
-
-def varying_settings(board: Leaderboard) -> tuple[str, ...]:
-    """The settings that differ between rows, and so must stand in each."""
-    return tuple(name for name in SETTINGS if len({getattr(s.row, name) for s in board.summaries}) > 1)
 
 
 def _by_test(summaries: Sequence[Summary], varying: Sequence[str]) -> list[tuple[str, list[Summary]]]:
@@ -124,47 +122,28 @@ def _by_test(summaries: Sequence[Summary], varying: Sequence[str]) -> list[tuple
     return [(name, list(group)) for name, group in groupby(sorted(summaries, key=title), key=title)]
 
 
-def _names_width(rows: Sequence[Sequence[str]]) -> int:
+def names_width(rows: Sequence[Sequence[str]]) -> int:
     widths = (max(cell_len(visible(name)) for name in column) for column in zip(*rows, strict=True))
     return sum(min(WIDEST_NAME, width) + GAP for width in widths)
 
 
-def _names(row: Row, varying: Sequence[str]) -> tuple[str, ...]:
+def names_of(row: Row, varying: Sequence[str]) -> tuple[str, ...]:
     return (row.encoder, row.integration, *(str(getattr(row, name)) for name in MODEL_SETTINGS if name in varying))
 
 
-def _name_heads(varying: Sequence[str]) -> tuple[str, ...]:
+def name_heads(varying: Sequence[str]) -> tuple[str, ...]:
     return ("encoder", "integration", *(name for name in MODEL_SETTINGS if name in varying))
 
 
-def _score(row: Row) -> str:
-    return score_text(row.score, row.ci_low, row.ci_high)
-
-
-def _costs(row: Row) -> tuple[str, ...]:
-    return (
-        count_text(row.trainable_parameters),
-        number_text(row.audio_tokens),
-        duration_text(row.train_seconds),
-        mebibytes_text(row.peak_memory_bytes),
-    )
-
-
-def _seeds_caption(summaries: Sequence[Summary]) -> str:
+def seeds_caption(summaries: Sequence[Summary]) -> str:
     counts = sorted({len(summary.seeds) for summary in summaries})
     folds = sorted({len(summary.folds) for summary in summaries} - {0, 1})
     pooled = f"{' or '.join(map(str, folds))} folds pooled. " if folds else ""
     if counts[0] == 1:
         return f"{pooled}One seed: no claim of a difference."
-    return f"{pooled}{' or '.join(map(str, counts))} seeds, averaged by item; intervals are over items, not over seeds."
-
-
-def _rates_caption(rows: Sequence[Row]) -> str:
-    """Audio tokens per second: one number, or one for each encoder."""
-    rates = {row.encoder: number_text(row.tokens_per_second) for row in rows}
-    if len(set(rates.values())) == 1:
-        return f"Audio tokens per second: {next(iter(rates.values()))}."
-    return f"Audio tokens per second: {', '.join(f'{encoder} {rate}' for encoder, rate in rates.items())}."
+    return (
+        f"{pooled}{' or '.join(map(str, counts))} seeds, averaged by item; intervals are about new items and new seeds."
+    )
 
 
 def _shared_chance(rows: Iterable[Row | None]) -> str:
@@ -182,15 +161,19 @@ def _marked(row: Row | None) -> str:
     return f"{row.score:.2f}{mark}"
 
 
-def _fitting(heads: Sequence[str], width: int) -> list[list[str]]:
-    """The heads in order, cut into lists that fit the width; at least one in each."""
+def fitting(heads: Sequence[str], cell: str, width: int) -> list[list[str]]:
+    """The heads in order, cut into lists that fit the width; at least one in each, and each as wide as a cell."""
     lists: list[list[str]] = [[]]
     left = width
     for head in heads:
-        needed = max(cell_len(visible(head)), len("0.00*")) + GAP
+        needed = max(cell_len(visible(head)), len(cell)) + GAP
         if lists[-1] and needed > left:
             lists.append([])
             left = width
         lists[-1].append(head)
         left -= needed
     return lists
+
+
+def _without_part(row: Row) -> tuple[str, ...]:
+    return (row.encoder, row.integration, row.llm, row.trainable, row.task, row.split, row.scoring, row.control)

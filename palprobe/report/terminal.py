@@ -9,35 +9,31 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from palprobe.report.advice import ADVICE_TITLE, LEGEND, advice_lines
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
-from palprobe.report.tables import (
-    ABOVE,
-    BELOW,
-    NARROW,
-    UNSURE,
-    Table,
-    legends,
-    part_tables,
-    score_tables,
-    settings_line,
-)
+from palprobe.report.score_tables import all_tables
+from palprobe.report.standings import Standings
+from palprobe.report.tables import ABOVE, BELOW, NARROW, UNSURE, Table, legends, settings_line, shown_rows
 from palprobe.report.text import visible
+from palprobe.report.words import WORDS_LEGEND, WORDS_TITLE, paragraphs
 
 STYLES = {ABOVE: "bold", BELOW: "bold red", UNSURE: ""}  # and dim without a mark
 
 
-def terminal_report(board: Leaderboard, results: Sequence[EvalResult], width: int = NARROW) -> Group:
+def terminal_report(
+    board: Leaderboard, standings: Standings, results: Sequence[EvalResult], width: int = NARROW
+) -> Group:
     """All of it for `rich.console.Console.print`; names are shown as they are, never read as markup."""
-    tables = [*score_tables(board), *part_tables(board, width)]
-    parts: list[RichTable | Text] = [_line(settings_line(board)), Text()]
+    tables = all_tables(board, standings, width)
+    parts: list[RichTable | Text] = [_line(settings_line(shown_rows(board, standings))), Text()]
     for table in tables:
-        parts += [_line(table.title, "bold"), drawn(table), _line(table.caption, "dim"), Text()]
+        caption = [_line(table.caption, "dim")] if table.caption else []
+        parts += [_line(table.title, "bold"), drawn(table), *caption, Text()]
     parts += [_line(legend, "dim") for legend in legends(tables)]
-    if advice := advice_lines(board, results):
-        parts += [Text(), _line(ADVICE_TITLE, "bold"), _items(advice), _line(LEGEND, "dim")]
+    if words := paragraphs(standings):
+        told = [f"{paragraph.title}: {paragraph.text}" for paragraph in words]
+        parts += [Text(), _line(WORDS_TITLE, "bold"), _items(told), _line(WORDS_LEGEND, "dim")]
     return Group(*parts, _items([*layer_lines(results), *board.notes]))
 
 

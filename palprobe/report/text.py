@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import escape
 
 MARKDOWN_MARKS = re.compile(r"([\\`*|]|\](?=[(\[:]))")  # a lone bracket is no link
@@ -59,3 +60,13 @@ def duration_text(seconds: float | None) -> str:
 
 def mebibytes_text(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value / BYTES_PER_MIB:.0f}"
+
+
+def p_text(p: float) -> str:
+    """'p < 0.001', 'p 0.012'."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
