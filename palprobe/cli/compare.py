@@ -94,7 +94,7 @@ def compare(
 def report(
     results: Annotated[list[Path], typer.Argument(help="Folders of runs, single runs or evaluations.")],
     out: Annotated[
-        Path | None, typer.Option(help="Also write the report there: CSVs, report.md and report.tex.")
+        Path | None, typer.Option(help="Also write the report there: CSVs, report.html, report.md, report.tex.")
     ] = None,
     format_: Format = None,
     header: Header = True,
