@@ -287,7 +287,7 @@ def test_reports_do_not_depend_on_the_order_of_results(tmp_path):
     write_report(results[::-1], tmp_path / "b")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     tables = ["differences.csv", "leaderboard.csv", "leaderboard_wide.csv", "overall.csv"]
-    assert names == [*tables, "report.md", "report.tex"]
+    assert names == [*tables, "report.html", "report.md", "report.tex"]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert b"\r" not in (tmp_path / "a" / "leaderboard.csv").read_bytes()

@@ -90,15 +90,17 @@ def compare(
         outcome = run_grid(chosen, places, watcher, tell=say)
     results = [read_result(found.folder, integration=found.integration) for found in outcome.results]
     if results:
-        write_report(results, places.report_folder(chosen))
-        print_results(results, form, header=header, width=options.columns())
+        findings = write_report(results, places.report_folder(chosen))
+        print_results(results, form, header=header, width=options.columns(), findings=findings)
         say(f"Report: {places.report_folder(chosen)}")
     end_with([f"{title} failed: {message}" for title, message in outcome.failures], some=bool(results))
 
 
 def report(
     results: Annotated[list[Path], typer.Argument(help="Folders of runs, single runs or evaluations.")],
-    out: Annotated[Path | None, typer.Option(help="Also write leaderboard.csv and report.md there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the report there: CSVs, report.html, report.md, report.tex.")
+    ] = None,
     format_: Format = None,
     header: Header = True,
 ) -> None:
@@ -113,6 +115,5 @@ def report(
 
     form = options.chosen_format(format_)
     found = find_results(results, on_unfinished=say)
-    if out is not None:
-        write_report(found, out)
-    print_results(found, form, header=header, width=options.columns())
+    findings = write_report(found, out) if out is not None else None
+    print_results(found, form, header=header, width=options.columns(), findings=findings)

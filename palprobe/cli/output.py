@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from palprobe.bench.rows import CostRow
-    from palprobe.report.forms import Form
+    from palprobe.report.forms import Findings, Form
     from palprobe.report.results import EvalResult
 
 SOME_FAILED = 3
@@ -32,12 +32,19 @@ def end_with(failures: Sequence[str], *, some: bool) -> None:
 
 
 def print_results(
-    results: Sequence[EvalResult], form: str, *, header: bool, width: int, aggregate: bool = True
+    results: Sequence[EvalResult],
+    form: str,
+    *,
+    header: bool,
+    width: int,
+    aggregate: bool = True,
+    findings: Findings | None = None,
 ) -> None:
     """A table drawn for the terminal's width, or CSV, JSON or Markdown as it is."""
     from palprobe.report.forms import render
 
-    drawn = render(results, cast("Form", form), header=header, width=width, aggregate=aggregate)
+    chosen = cast("Form", form)
+    drawn = render(results, chosen, header=header, width=width, aggregate=aggregate, findings=findings)
     if isinstance(drawn, str):
         sys.stdout.write(drawn)
         return

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,13 +14,13 @@ from palprobe.files import write_text
 from palprobe.report.bits import bits_tables
 from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, overall_lines
 from palprobe.report.latex import latex_report
-from palprobe.report.leaderboard import Summary, headlines, leaderboard, single_rows
+from palprobe.report.leaderboard import Leaderboard, Summary, headlines, leaderboard, single_rows
 from palprobe.report.markdown import NO_LIMIT, markdown_report
 from palprobe.report.page.html import page_html
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
 from palprobe.report.score_tables import all_tables
-from palprobe.report.standings import standings
+from palprobe.report.standings import Standings, standings
 from palprobe.report.tables import NARROW, legends, shown_rows
 
 if TYPE_CHECKING:
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
 Form = Literal["table", "csv", "json", "markdown"]
 
 
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the forms of a report are made of."""
+
+    board: Leaderboard
+    standings: Standings
+
+
+def findings_of(results: Sequence[EvalResult]) -> Findings:
+    """Aggregates and tests, which take a while where there are many results.
+
+    Raises:
+        UnfinishedError: no results.
+    """
+    board = leaderboard(results)
+    return Findings(board, standings(board, results))
+
+
 def render(
     results: Sequence[EvalResult],
     form: Form,
@@ -36,6 +55,7 @@ def render(
     header: bool = True,
     width: int | None = None,
     aggregate: bool = True,
+    findings: Findings | None = None,
 ) -> RenderableType:
     """The results in one form; a text but for "table".
 
@@ -46,6 +66,7 @@ def render(
         header: of the CSV; False to append to a file.
         width: columns of the terminal; None: 80.
         aggregate: over folds and seeds; False: CSV and JSON have the rows of each result alone.
+        findings: of these results, if they were computed before.
 
     Raises:
         UnfinishedError: no results.
@@ -53,27 +74,28 @@ def render(
     if not aggregate and form in ("csv", "json"):
         rows = single_rows(results)
         return csv_text(rows, header=header) if form == "csv" else json_text(rows)
-    board = leaderboard(results)
-    if form == "csv":
-        return csv_text(board.rows, header=header)
-    if form == "json":
-        return json_text(board.rows)
-    ranked = standings(board, results)
+    if form in ("csv", "json"):
+        board = findings.board if findings else leaderboard(results)
+        return csv_text(board.rows, header=header) if form == "csv" else json_text(board.rows)
+    found = findings or findings_of(results)
     if form == "markdown":
-        return markdown_report(board, ranked, results)
+        return markdown_report(found.board, found.standings, results)
     from palprobe.report.terminal import terminal_report
 
-    return terminal_report(board, ranked, results, width or NARROW)
+    return terminal_report(found.board, found.standings, results, width or NARROW)
 
 
-def write_report(results: Sequence[EvalResult], out: Path) -> None:
+def write_report(results: Sequence[EvalResult], out: Path) -> Findings:
     """Leaderboards, what was tested, and the pages, each file whole or not at all, in a folder that is made.
+
+    Returns:
+        What they were made of, for `render`.
 
     Raises:
         UnfinishedError: no results.
     """
-    board = leaderboard(results)
-    ranked = standings(board, results)
+    found = findings_of(results)
+    board, ranked = found.board, found.standings
     bits = bits_tables(board, results, shown_rows(board, ranked).varying)
     tables = [*all_tables(board, ranked, NO_LIMIT), *bits]
     write_text(out / "leaderboard.csv", csv_text(board.rows))
@@ -83,6 +105,7 @@ def write_report(results: Sequence[EvalResult], out: Path) -> None:
     write_text(out / "report.md", markdown_report(board, ranked, results))
     write_text(out / "report.html", page_html(board, ranked, results))
     write_text(out / "report.tex", latex_report(tables, legends(tables)))
+    return found
 
 
 def json_text(rows: Iterable[Row]) -> str:

@@ -15,6 +15,8 @@ UNKNOWN = "-"
 
 def visible(text: str) -> str:
     r"""The text on one line, with control, escape and direction characters shown as `\x1b`, not obeyed."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -93,11 +93,11 @@ def overall(tasks: Sequence[TaskScores], *, draws: int = DRAWS, seed: int = 0) -
     if not found:
         raise ScoringError(f"No task has a score of every encoder. {' '.join(left_out.values())}".strip())
     values, drawn, method = mean_of_tasks(found, rng)
-    order = np.argsort(-values, kind="stable")
+    order, places = np.argsort(-values, kind="stable"), _places(drawn)
     told = {task.task for task in found}
     return Headline(
         scores={names[k]: _interval(values[k], drawn[:, k], method) for k in order},
-        places={names[k]: place for k, place in zip(order, _places(drawn)[order].tolist(), strict=True)},
+        places={names[k]: places[k] for k in order},
         tasks={task.task: dict(zip(names, task.gains.tolist(), strict=True)) for task in found},
         left_out=left_out,
         without_blind=tuple(task.task for task in tasks if task.blind is None and task.task in told),
@@ -115,7 +115,7 @@ def mean_of_tasks(tasks: Sequence[Drawn], rng: np.random.Generator) -> tuple[Flo
         tasks: with as many draws and encoders each.
         rng: draws the tasks.
 
-    Source: Hesterberg (2015), section 3.3, on how narrow bootstraps of small samples are.
+    Source: Hesterberg (2015), on how narrow bootstraps of small samples are.
     """
     from scipy.stats import norm, t
 
@@ -223,10 +223,10 @@ def _interval(value: float, drawn: Floats, method: str) -> Interval:
     return Interval(float(value), float(low), float(high), method)
 
 
-def _places(drawn: Floats) -> Floats:
-    """(K, 2) first and last place in 95 % of the draws; one that ties reaches all the places of the tie."""
+def _places(drawn: Floats) -> list[tuple[int, int]]:
+    """First and last place of each encoder in 95 % of the draws; one that ties reaches all the places of the tie."""
     better = (drawn[:, None, :] > drawn[:, :, None]).sum(axis=2)  # (R, K)
     level = (drawn[:, None, :] == drawn[:, :, None]).sum(axis=2)  # itself too
     first = np.quantile(1 + better, TAILS[0], axis=0, method="lower")
     last = np.quantile(better + level, TAILS[1], axis=0, method="higher")
-    return np.stack([first, last], axis=1)
+    return [(int(one), int(other)) for one, other in zip(first, last, strict=True)]

@@ -20,7 +20,8 @@ from palprobe.types import Interval
 # Seeds count as a source of variance of their own where their means vary this much more than items explain. By
 # simulation: at 1 the interval covers more than 97 % where seeds do not matter, at 1.5 less than 93 % where they do.
 SEEDS_MATTER = 1.25
-FEW_GROUPS = 20  # fewer, and a bootstrap is too narrow
+# Fewer groups, and a bootstrap is too narrow; more, and the mean is normal, and drawing them long.
+FEW_GROUPS, MANY_GROUPS = 20, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def t_interval(value: float, values: Floats, *, low: float = -math.inf, high: fl
         low: the least that there can be.
         high: the most; between 0 and 1 the interval is Wilson's with as many items as would vary as much.
 
-    Source: Wilson's with an effective sample size: Korn and Graubard (1998).
+    Source: Wilson's with an effective sample size: Franco, Little, Louis and Slud (2019).
     """
     from scipy.stats import t
 
@@ -120,7 +121,7 @@ def t_interval(value: float, values: Floats, *, low: float = -math.inf, high: fl
 def seeded_interval(sums: Sums, *, low: float = -math.inf, high: float = math.inf, draws: int, seed: int) -> Interval:
     """95 % interval of a metric, about new groups and, with two seeds or more, new seeds.
 
-    With one seed and enough groups it is a bootstrap's (BCa). Its method is "none" where nothing varies.
+    With one seed and 20 to 2000 groups it is a bootstrap's (BCa). Its method is "none" where nothing varies.
 
     Args:
         sums: of all seeds.
@@ -131,7 +132,7 @@ def seeded_interval(sums: Sums, *, low: float = -math.inf, high: float = math.in
     """
     value, (num_seeds, num_groups, _) = float(sums.values.mean()), sums.totals.shape
     by_t = t_interval(value, sums.jackknife(), low=low, high=high)
-    if num_seeds > 1 or num_groups < FEW_GROUPS or by_t.method == NO_INTERVAL:
+    if num_seeds > 1 or not FEW_GROUPS <= num_groups <= MANY_GROUPS or by_t.method == NO_INTERVAL:
         return by_t
     return bca_of_sums(sums, draws=draws, seed=seed)
 

@@ -234,6 +234,7 @@ def studies() -> list[Study]:
     several = [replace(usual, seeds=number, points=points) for number in (2, 3, 5, 10) for points in LUCK]
     some = [replace(usual, seeds=number, points=1) for number in (3, 5)]
     large = Setting(groups=2000, per_group=1, points=3)  # its items are many, and seeds are what is uncertain
+    more = [replace(few, seeds=5, points=3), *(replace(large, seeds=number) for number in (2, 3, 5))]
     return [
         Study("rejects", mcnemar, alone, FAMILIES),
         Study("rejects", family, alone, {AFTER_HOLM: FAMILIES}),
@@ -243,7 +244,7 @@ def studies() -> list[Study]:
         *(Study("claims", claims, setting, {}) for setting in several if setting.points != 1 and setting.seeds < 10),
         *(Study("claims", claims, replace(large, seeds=number), {}) for number in (2, 3, 5)),
         Study("covers", one_seed, usual, {CLUSTERED: COVERS, BCA: COVERS}),
-        *(Study("covers", seeds, setting, promise(setting)) for setting in [*several, replace(few, seeds=5, points=3)]),
+        *(Study("covers", seeds, setting, promise(setting)) for setting in [*several, *more]),
         *(Study("covers", other_seeds, setting, promise(setting)) for setting in some),
         Study("covers", skewed, Setting(groups=40, per_group=1), {}),
         *(Study("covers", headline(number), replace(usual, seeds=5, points=1), COVERS) for number in (4, 5, 10)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from palprobe.metrics.answers import answered_class
@@ -22,12 +23,11 @@ TOLD = 2  # classes that one is most often taken for
 
 @dataclass(frozen=True)
 class ClassLine:
-    """One class: how many of its items were answered right, and what the others were taken for."""
+    """One class: how many of its items were answered right, and what the others were most often taken for."""
 
     right: int
     asked: int
-    shade: int
-    taken: str
+    taken: tuple[tuple[int, int], ...]  # number of a class, and how often
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,30 +43,35 @@ class Confusion:
     def square(self) -> bool:
         return len(self.classes) <= LARGEST_MATRIX
 
-    def matrix(self) -> list[list[dict[str, Any]]]:
-        """The first row's counts, each with a shade by its share of the class."""
-        counts, found = self.counts[0], []
-        for reference in range(self.asked):
-            line = [counts[reference, answer] for answer in range(len(self.classes))]
-            found.append([{"count": count or "", "shade": _shade(count, sum(line))} for count in line])
-        return found
+    def matrix(self, row: int) -> list[list[int]]:
+        """A line for each class asked for, a number for each answer."""
+        counts = self.counts[row]
+        return [[counts[reference, answer] for answer in range(len(self.classes))] for reference in range(self.asked)]
 
-    def listed(self) -> list[ClassLine]:
-        """The first row's classes as a list."""
-        counts, found = self.counts[0], []
-        for reference in range(self.asked):
-            line = [counts[reference, answer] for answer in range(len(self.classes))]
-            right, asked = line[reference], sum(line)
+    def listed(self, row: int) -> list[ClassLine]:
+        """A line for each class asked for."""
+        found = []
+        for reference, line in enumerate(self.matrix(row)):
             taken = sorted((-count, answer) for answer, count in enumerate(line) if count and answer != reference)
-            told = ", ".join(f"{self.classes[answer]} {-count}" for count, answer in taken[:TOLD])
-            found.append(ClassLine(right, asked, _shade(right, asked), told))
+            told = tuple((answer, -count) for count, answer in taken[:TOLD])
+            found.append(ClassLine(line[reference], sum(line), told))
         return found
 
     def data(self) -> dict[str, Any]:
-        """For the page's script: reference, answer, count, reference, answer, count … of each row."""
-        flat = [[n for (i, j), count in sorted(found.items()) for n in (i, j, count)] for found in self.counts]
-        rows = [{"name": visible(name), "counts": line} for name, line in zip(self.names, flat, strict=True)]
+        """For the page's script: the lines of each row as numbers."""
+        rows = [{"name": visible(name), "lines": self._lines(row)} for row, name in enumerate(self.names)]
         return {"classes": [visible(label) for label in self.classes], "square": self.square, "rows": rows}
+
+    def _lines(self, row: int) -> list[list[int]]:
+        """Counts; or right, asked, and then class and count of what it is taken for."""
+        if self.square:
+            return self.matrix(row)
+        return [[line.right, line.asked, *chain.from_iterable(line.taken)] for line in self.listed(row)]
+
+
+def shade(count: float, total: float) -> int:
+    """0 to 9."""
+    return min(SHADES - 1, round(count / total * (SHADES - 1))) if total else 0
 
 
 def confusion_of(metric: str, sources: Sequence[Source]) -> Confusion | None:
@@ -87,8 +92,3 @@ def confusion_of(metric: str, sources: Sequence[Source]) -> Confusion | None:
     unknown = any(answer == len(classes) for found in counts for _, answer in found)
     names = tuple(source.name for source in sources)
     return Confusion((*classes, ELSE) if unknown else tuple(classes), len(classes), names, counts)
-
-
-def _shade(count: int, total: int) -> int:
-    """0 to 9."""
-    return min(SHADES - 1, round(count / total * (SHADES - 1))) if total else 0

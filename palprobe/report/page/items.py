@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, pvariance
+from statistics import fmean
 from typing import Any
 
 from palprobe.evaluation.predictions import PREDICTIONS
@@ -33,7 +33,9 @@ class Answers:
     def order(self) -> tuple[Any, ...]:
         """Sorts: the most disagreement first, then what all get wrong, then what is answered in the most ways."""
         different = len({item.prediction for items in self.given for item in items})
-        return -round(pvariance(self.right), 9), fmean(self.right), -different, self.example.id
+        mean = fmean(self.right)
+        variance = fmean((share - mean) ** 2 for share in self.right)
+        return -round(variance, 9), mean, -different, self.example.id
 
     @property
     def disagree(self) -> bool:

@@ -56,7 +56,7 @@ def _cell(row: Row | None, low: float, high: float, picks: int, folds: int) -> H
     share = (row.score - low) / (high - low) if high > low else 0.5
     share = 1 - share if row.metric in LOWER_IS_BETTER else share
     chosen = "" if not picks else "chosen" if folds == 1 else f"chosen in {picks} of {folds} folds"
-    return HeatCell(f"{row.score:.3f}", min(SHADES - 1, int(share * SHADES)), chosen, _told(row))
+    return HeatCell(f"{row.score:.3f}", round(share * (SHADES - 1)), chosen, _told(row))
 
 
 def _head(sweep: LayerSweep, task: str) -> str:

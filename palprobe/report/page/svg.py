@@ -91,17 +91,16 @@ def strip(
         marks: further places, each with the class of its line, e.g. where chance is.
         tone: a class for the whole.
     """
-    middle = STRIP_HEIGHT / 2
-    top, bottom = 0.0, float(STRIP_HEIGHT)
-    lines = [line([(axis.at(place), top), (axis.at(place), bottom)], f"mark {kind}") for place, kind in marks]
+    paths = [(f"mark {kind}", f"M{_short(axis.at(place))} 0V{STRIP_HEIGHT}") for place, kind in marks]
+    middle = STRIP_HEIGHT // 2
     if low is not None and high is not None:
-        ends = [(min(100.0, max(0.0, axis.at(end))), middle) for end in (low, high)]
-        lines.append(line(ends, "whisker"))
+        start, end = (_short(min(100.0, max(0.0, axis.at(place)))) for place in (low, high))
+        paths.append(("whisker", f"M{start} {middle}H{end}"))
     # A line of no length with round ends is a dot that stays round however the strip is stretched.
-    lines.append(line([(axis.at(value), middle), (axis.at(value), middle)], "dot"))
+    paths.append(("dot", f"M{_short(axis.at(value))} {middle}h0"))
     return element(
         "svg",
-        Markup("").join(lines),
+        Markup("").join(Markup('<path class="{}" d="{}"/>').format(*path) for path in paths),
         class_=f"strip {tone}".rstrip(),
         viewBox=f"0 0 100 {STRIP_HEIGHT}",
         preserveAspectRatio="none",
@@ -136,6 +135,10 @@ def frame(x: Axis, y: Axis, x_label: str, y_label: str) -> list[Markup]:
 def _written(value: object) -> str:
     """Numbers to a hundredth of a pixel: '12.5', '3'."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else visible(str(value))
+
+
+def _short(place: float) -> str:
+    return f"{place:.1f}".removesuffix(".0")
 
 
 def _steps(low: float, high: float) -> list[float]:

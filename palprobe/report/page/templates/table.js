@@ -55,7 +55,7 @@ function filter(form, table) {
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 for (const form of document.querySelectorAll("form[data-filters]")) {
   const table = document.getElementById(form.dataset.filters);
-  form.addEventListener("input", () => filter(form, table));
+  for (const kind of ["input", "change"]) form.addEventListener(kind, () => filter(form, table));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => filter(form, table)));
   filter(form, table);
