@@ -9,7 +9,7 @@ import numpy as np
 
 from palprobe.errors import ScoringError
 from palprobe.metrics import METRICS
-from palprobe.stats import NO_INTERVAL, group_codes, shared_groups, wilson
+from palprobe.stats import DRAWS, NO_INTERVAL, group_codes, shared_groups, wilson
 from palprobe.stats.flips import flip_p
 from palprobe.stats.hierarchy import seeded_interval
 from palprobe.stats.intervals import WITHOUT_INTERVAL
@@ -64,7 +64,7 @@ def difference(metric: str, first: Tested, second: Tested, *, draws: int = FLIPS
         metric: a name in `METRICS`.
         first: predictions by seed and item id, folds pooled.
         second: of the other probe.
-        draws: of the test, where it is not exact, and of an interval over one seed.
+        draws: of the test, where it is not exact; and of an interval over one seed, 2000 at most.
         seed: of this call's own generators.
 
     Raises:
@@ -131,7 +131,7 @@ def _tested(metric: str, first: Sums, second: Sums, *, alone: bool, draws: int, 
 
 def _interval(metric: str, sums: Sequence[Sums], apart: Sums, num_groups: int, *, draws: int, seed: int) -> Interval:
     most = 1.0 if metric in OF_SHARES else np.inf
-    found = seeded_interval(apart, low=-most, high=most, draws=draws, seed=seed)
+    found = seeded_interval(apart, low=-most, high=most, draws=min(draws, DRAWS), seed=seed)
     if found.method != NO_INTERVAL:
         return found
     scale = max(MOST_APART.get(metric, 1.0), *(float(abs(side.values).max()) for side in sums), abs(found.value))

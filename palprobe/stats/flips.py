@@ -40,6 +40,8 @@ def flip_p(first: Sums, second: Sums, *, draws: int, seed: int = 0) -> Flipped:
     apart = first.totals - second.totals  # (S, G, C)
     swappable = np.any(apart != 0, axis=(0, 2))
     (num_seeds, _, columns), number = apart.shape, int(swappable.sum())
+    if number == 0:  # they say the same of every item
+        return Flipped(1.0, None)
     moved = apart[:, swappable].transpose(1, 0, 2).reshape(number, -1)  # (G, S * C)
     together = (first.totals + second.totals).sum(axis=1)  # (S, C)
     observed = abs(float((first.values - second.values).mean()))

@@ -20,7 +20,8 @@ from palprobe.types import Interval
 # Seeds count as a source of variance of their own where their means vary this much more than items explain. By
 # simulation: at 1 the interval covers more than 97 % where seeds do not matter, at 1.5 less than 93 % where they do.
 SEEDS_MATTER = 1.25
-FEW_GROUPS = 20  # fewer, and a bootstrap is too narrow
+# Fewer groups, and a bootstrap is too narrow; more, and the mean is normal, and drawing them long.
+FEW_GROUPS, MANY_GROUPS = 20, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,15 @@ class Spread:
 
     error: Floats
     freedom: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """What the variance of a mean over crossed seeds and groups is made of; each is (...)."""
+
+    of_seeds: Floats  # of the seeds' means, with what seeds and groups do together
+    of_groups: Floats  # of the groups' means, likewise
+    of_both: Floats  # the residual: what they do together
 
 
 def spread(values: Floats) -> Spread:
@@ -47,20 +57,42 @@ def spread(values: Floats) -> Spread:
     Satterthwaite (1946).
     """
     num_seeds, num_groups = values.shape[-2:]
-    of_groups = values.mean(axis=-2).var(axis=-1, ddof=1) / num_groups
-    alone = np.full_like(of_groups, num_groups - 1)
+    found = _components(values)
+    alone = np.full_like(found.of_groups, num_groups - 1)
     if num_seeds == 1:
-        return Spread(np.sqrt(of_groups), alone)
-    means = values.mean(axis=-1)  # (..., S)
-    of_seeds = means.var(axis=-1, ddof=1) / num_seeds
-    rest = values - means[..., None] - values.mean(axis=-2, keepdims=True) + values.mean(axis=(-2, -1), keepdims=True)
+        return Spread(np.sqrt(found.of_groups), alone)
+    matter = found.of_seeds > SEEDS_MATTER * found.of_both
+    with_seeds = np.maximum(found.of_groups + found.of_seeds - found.of_both, found.of_seeds)
+    variance = np.where(matter, with_seeds, found.of_groups)
     num_rest = (num_seeds - 1) * (num_groups - 1)
-    of_both = (rest**2).sum(axis=(-2, -1)) / num_rest / (num_seeds * num_groups)
-    matter = of_seeds > SEEDS_MATTER * of_both
-    variance = np.where(matter, np.maximum(of_groups + of_seeds - of_both, of_seeds), of_groups)
-    uncertain = of_seeds**2 / (num_seeds - 1) + of_groups**2 / (num_groups - 1) + of_both**2 / num_rest
-    freedom = np.divide(variance**2, uncertain, out=alone.copy(), where=matter)
+    unsure = found.of_seeds**2 / (num_seeds - 1) + found.of_groups**2 / (num_groups - 1) + found.of_both**2 / num_rest
+    freedom = np.divide(variance**2, unsure, out=alone.copy(), where=matter)
     return Spread(np.sqrt(variance), np.maximum(freedom, 1))
+
+
+def share_of_seeds(values: Floats) -> float:
+    """0 to 1: how much of what the seeds' means vary by is the seeds' own, and not what items explain.
+
+    Args:
+        values: (S, G).
+    """
+    if len(values) == 1:
+        return 0.0
+    found = _components(values)
+    of_seeds, of_both = float(found.of_seeds), float(found.of_both)
+    return (of_seeds - of_both) / of_seeds if of_seeds > SEEDS_MATTER * of_both else 0.0
+
+
+def _components(values: Floats) -> Components:
+    """(..., S, G) → three times (...); without a second seed only the groups'."""
+    num_seeds, num_groups = values.shape[-2:]
+    of_groups = values.mean(axis=-2).var(axis=-1, ddof=1) / num_groups
+    if num_seeds == 1:
+        return Components(np.zeros_like(of_groups), of_groups, np.zeros_like(of_groups))
+    means = values.mean(axis=-1)  # (..., S)
+    rest = values - means[..., None] - values.mean(axis=-2, keepdims=True) + values.mean(axis=(-2, -1), keepdims=True)
+    of_both = (rest**2).sum(axis=(-2, -1)) / ((num_seeds - 1) * (num_groups - 1)) / (num_seeds * num_groups)
+    return Components(means.var(axis=-1, ddof=1) / num_seeds, of_groups, of_both)
 
 
 def t_interval(value: float, values: Floats, *, low: float = -math.inf, high: float = math.inf) -> Interval:
@@ -72,7 +104,7 @@ def t_interval(value: float, values: Floats, *, low: float = -math.inf, high: fl
         low: the least that there can be.
         high: the most; between 0 and 1 the interval is Wilson's with as many items as would vary as much.
 
-    Source: Wilson's with an effective sample size: Korn and Graubard (1998).
+    Source: Wilson's with an effective sample size: Franco, Little, Louis and Slud (2019).
     """
     from scipy.stats import t
 
@@ -89,7 +121,7 @@ def t_interval(value: float, values: Floats, *, low: float = -math.inf, high: fl
 def seeded_interval(sums: Sums, *, low: float = -math.inf, high: float = math.inf, draws: int, seed: int) -> Interval:
     """95 % interval of a metric, about new groups and, with two seeds or more, new seeds.
 
-    With one seed and enough groups it is a bootstrap's (BCa). Its method is "none" where nothing varies.
+    With one seed and 20 to 2000 groups it is a bootstrap's (BCa). Its method is "none" where nothing varies.
 
     Args:
         sums: of all seeds.
@@ -100,7 +132,7 @@ def seeded_interval(sums: Sums, *, low: float = -math.inf, high: float = math.in
     """
     value, (num_seeds, num_groups, _) = float(sums.values.mean()), sums.totals.shape
     by_t = t_interval(value, sums.jackknife(), low=low, high=high)
-    if num_seeds > 1 or num_groups < FEW_GROUPS or by_t.method == NO_INTERVAL:
+    if num_seeds > 1 or not FEW_GROUPS <= num_groups <= MANY_GROUPS or by_t.method == NO_INTERVAL:
         return by_t
     return bca_of_sums(sums, draws=draws, seed=seed)
 

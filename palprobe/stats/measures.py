@@ -71,6 +71,9 @@ class Held(tuple[Prediction, ...]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and tuple(map(id, self)) == tuple(map(id, other))
 
+    def __ne__(self, other: object) -> bool:  # a tuple's own would look at the values
+        return not self == other
+
 
 def sums_of(metric: str, runs: Runs, codes: Indices, num_groups: int) -> Sums:
     """Any registered metric as a formula of sums; where it has none, what leaving blocks of groups out says of it.
