@@ -69,8 +69,8 @@ def test_controls_are_columns_beside_the_score(grid):
         "blind": "0.500", "shuffled": "0.500", "silence": "0.500", "gaussian": "0.500", "verbaliser": "0.500",
         "floor": "-", "linear": "0.500", "knn": "0.275*",
     }  # fmt: skip
-    results = find_results([grid])
-    narrow = all_tables(leaderboard(results, draws=200), findings_of(results).standings, 80)
+    found = findings_of(find_results([grid]))
+    narrow = all_tables(found.board, found.standings, 80)
     parts = [table.numbers for table in narrow if "beside its controls" in table.title]
     assert len(parts) > 1 and sum(parts, ()) == names
 
