@@ -1,15 +1,19 @@
 """Layers against each other: validation chooses, test scores, and no choice is made of what is reported."""
 
+import csv
+import io
 import json
 
 import pytest
+from rich.console import Console
 from statsmodels.stats.proportion import proportion_confint
 from test_report import write_result
 
-from palprobe.report.layer_plot import layer_svg, shades
-from palprobe.report.layer_sweep import chosen_rows, layer_sweeps, sweep_lines, sweep_table
+from palprobe.report.forms import render, write_report
+from palprobe.report.layer_sweep import chosen_rows, layer_sweeps, sweep_lines, sweep_tables
 from palprobe.report.leaderboard import leaderboard
 from palprobe.report.results import find_results
+from palprobe.report.terminal import drawn
 
 
 def write_layer(runs, layer, *, validation, test, **cell):
@@ -85,7 +89,7 @@ def test_the_table_has_a_column_for_each_task_and_marks_the_choice(tmp_path):
         for layer in (0, 1):
             hits = "1110" if layer == better else "1000"
             write_layer(tmp_path, layer, validation=hits, test=hits, task=task)
-    table = sweep_table(sweep_of(tmp_path))
+    (table,) = sweep_tables(sweep_of(tmp_path))
     assert table.numbers == ("esc10", "fsdd:digit")
     assert table.rows[0] == ("0", "0.750*", "0.250 ") and table.rows[1] == ("1", "0.250 ", "0.750*")
     low, high = proportion_confint(3, 4, method="wilson")
@@ -119,19 +123,29 @@ def test_a_chosen_row_can_be_told_from_the_layers(tmp_path):
     assert [row.encoder for row in chosen_rows([sweep_of(tmp_path)])] == ["whisper@best"]
 
 
-def test_a_heat_map_shades_each_task_from_its_worst_layer_to_its_best(tmp_path):
-    """0.25, 0.5, 0.75 become 0, 0.5, 1, whatever the other task's scores are; equal layers are all the best."""
-    for layer, (first, second) in enumerate([("1000", "10"), ("1100", "10"), ("1110", "10")]):
-        write_layer(tmp_path, layer, validation=first, test=first)
-        write_layer(tmp_path, layer, validation=second, test=second, task="fsdd:digit")
-    assert shades(sweep_of(tmp_path)).tolist() == [[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]]
+def test_tables_of_many_tasks_fit_the_terminal(tmp_path):
+    """Five tasks take two tables of 80 columns, and no task is lost or twice."""
+    for layer in (0, 1):
+        for task in "abcde":
+            write_layer(tmp_path, layer, validation="10", test="10", task=task)
+    tables = sweep_tables(sweep_of(tmp_path), 80)
+    assert [table.numbers for table in tables] == [("a", "b", "c"), ("d", "e")]
+    file = io.StringIO()
+    for table in tables:
+        Console(file=file, width=80).print(drawn(table))
+    assert max(map(len, file.getvalue().splitlines())) <= 80 and file.getvalue().count("0.500 [0.09, 0.91]") == 5
 
 
-def test_a_heat_map_shows_scores_choices_and_odd_names_as_they_are(tmp_path):
-    """The figure's text holds the score of every layer, brackets around the chosen one, and a name is no formula."""
+def test_every_form_of_a_report_shows_the_sweep(tmp_path):
+    """The terminal, Markdown and LaTeX have its table, and leaderboard.csv the chosen layer's row."""
     for layer, hits in enumerate(("1000", "1110")):
-        write_layer(tmp_path, layer, validation=hits, test=hits, task="a$b$c")
-    sweep = sweep_of(tmp_path)
-    figure = layer_svg(sweep)
-    assert "0.250" in figure and "[0.750]" in figure and "a$b$c" in figure.replace("\\$", "$")
-    assert figure == layer_svg(sweep)
+        write_layer(tmp_path / "runs", layer, validation=hits, test=hits)
+    results = find_results([tmp_path / "runs"])
+    file = io.StringIO()
+    Console(file=file, width=80).print(render(results, "table", width=80))
+    write_report(results, tmp_path / "out")
+    said = "validation chooses layer 1"
+    assert said in " ".join(file.getvalue().split()) and said in (tmp_path / "out" / "report.md").read_text()
+    assert "layer by layer" in (tmp_path / "out" / "report.tex").read_text()
+    rows = list(csv.DictReader((tmp_path / "out" / "leaderboard.csv").open()))
+    assert [row["score"] for row in rows if row["encoder"] == "whisper@best"] == ["0.75"]

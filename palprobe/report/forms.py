@@ -14,6 +14,7 @@ from palprobe.files import write_text
 from palprobe.report.bits import bits_tables
 from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, overall_lines
 from palprobe.report.latex import latex_report
+from palprobe.report.layer_sweep import chosen_rows, layer_sweeps, sweep_tables
 from palprobe.report.leaderboard import Leaderboard, Summary, headlines, leaderboard, single_rows
 from palprobe.report.markdown import NO_LIMIT, markdown_report
 from palprobe.report.page.html import page_html
@@ -76,7 +77,8 @@ def render(
         return csv_text(rows, header=header) if form == "csv" else json_text(rows)
     if form in ("csv", "json"):
         board = findings.board if findings else leaderboard(results)
-        return csv_text(board.rows, header=header) if form == "csv" else json_text(board.rows)
+        rows = [*board.rows, *chosen_rows(layer_sweeps(results))]
+        return csv_text(rows, header=header) if form == "csv" else json_text(rows)
     found = findings or findings_of(results)
     if form == "markdown":
         return markdown_report(found.board, found.standings, results)
@@ -97,8 +99,10 @@ def write_report(results: Sequence[EvalResult], out: Path) -> Findings:
     found = findings_of(results)
     board, ranked = found.board, found.standings
     bits = bits_tables(board, results, shown_rows(board, ranked).varying)
-    tables = [*all_tables(board, ranked, NO_LIMIT), *bits]
-    write_text(out / "leaderboard.csv", csv_text(board.rows))
+    sweeps = layer_sweeps(results)
+    swept = [table for sweep in sweeps for table in sweep_tables(sweep, NO_LIMIT)]
+    tables = [*all_tables(board, ranked, NO_LIMIT), *bits, *swept]
+    write_text(out / "leaderboard.csv", csv_text([*board.rows, *chosen_rows(sweeps)]))
     write_text(out / "leaderboard_wide.csv", wide_csv_text(board.summaries))
     write_text(out / "differences.csv", _csv([DIFFERENCES, *difference_lines(ranked)]))
     write_text(out / "overall.csv", _csv([OVERALL, *overall_lines(ranked)]))

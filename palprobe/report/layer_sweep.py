@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from rich.cells import cell_len
+
 from palprobe.metrics import LOWER_IS_BETTER
 from palprobe.report.leaderboard import aggregate
 from palprobe.report.results import EvalResult
 from palprobe.report.rows import NO_CONTROL, Row, headline_metric, row_of
-from palprobe.report.tables import Table
-from palprobe.report.text import score_text
+from palprobe.report.tables import CONTINUED, GAP, NARROW, Table
+from palprobe.report.text import score_text, visible
 from palprobe.specs import parse_encoder, split_encoders
 
 CHOSEN = "best"  # in place of a layer: the one that validation chose, in each fold for itself
 MARK = "*"
+WIDEST_CELL, LAYER_WIDTH = len("0.000 [0.00, 0.00]"), len("chosen")  # columns
 CAPTION = (
     "Rows are layers, scores are on test. *: what validation chooses most often. `chosen`: what each fold's own "
     "validation items choose, on that fold's test items; the best number of a column is not what a choice gets."
@@ -67,13 +70,23 @@ def layer_sweeps(results: Iterable[EvalResult]) -> tuple[LayerSweep, ...]:
     )
 
 
-def sweep_table(sweep: LayerSweep) -> Table:
-    """A row per layer and a column per task, and what the chosen layers score, with its interval."""
-    heads = tuple(f"{task} {_metric(sweep, task)}".removesuffix(" accuracy") for task in sweep.tasks)
-    rows = [(layer, *(_cell(sweep, layer, task) for task in sweep.tasks)) for layer in sweep.layers]
-    if sweep.chosen:
-        rows.append(("chosen", *(_interval(sweep.chosen.get(task)) for task in sweep.tasks)))
-    return Table(sweep.title, ("layer",), heads, tuple(rows), CAPTION if sweep.chosen else "Scores are on test.")
+def sweep_tables(sweep: LayerSweep, width: int = NARROW) -> list[Table]:
+    """A row per layer and a column per task, and what the chosen layers score, with its interval.
+
+    Args:
+        sweep: from `layer_sweeps`.
+        width: columns of the terminal; tasks that do not fit go into a further table.
+    """
+    heads = {task: f"{task} {_metric(sweep, task)}".removesuffix(" accuracy") for task in sweep.tasks}
+    tables, tasks, left = list[Table](), list[str](), width - LAYER_WIDTH
+    for task in sweep.tasks:
+        needed = max(cell_len(visible(heads[task])), WIDEST_CELL) + GAP
+        if tasks and needed > left:
+            tables.append(_table(sweep, tasks, heads, continued=bool(tables)))
+            tasks, left = [], width - LAYER_WIDTH
+        tasks.append(task)
+        left -= needed
+    return [*tables, _table(sweep, tasks, heads, continued=bool(tables))]
 
 
 def sweep_lines(sweep: LayerSweep) -> list[str]:
@@ -97,6 +110,15 @@ def sweep_lines(sweep: LayerSweep) -> list[str]:
 def chosen_rows(sweeps: Iterable[LayerSweep]) -> list[Row]:
     """Rows of leaderboard.csv: `NAME@best`, layer `best`."""
     return [row for sweep in sweeps for row in sweep.chosen.values()]
+
+
+def _table(sweep: LayerSweep, tasks: Sequence[str], heads: Mapping[str, str], *, continued: bool) -> Table:
+    rows = [(layer, *(_cell(sweep, layer, task) for task in tasks)) for layer in sweep.layers]
+    if sweep.chosen:
+        rows.append(("chosen", *(_interval(sweep.chosen.get(task)) for task in tasks)))
+    title = sweep.title + (CONTINUED if continued else "")
+    caption = CAPTION if sweep.chosen else "Scores are on test."
+    return Table(title, ("layer",), tuple(heads[task] for task in tasks), tuple(rows), caption)
 
 
 def _sweep(family: Family, members: Sequence[EvalResult]) -> LayerSweep:

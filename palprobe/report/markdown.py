@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from palprobe.report.bits import bits_tables
+from palprobe.report.layer_sweep import layer_sweeps, sweep_lines, sweep_tables
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
@@ -28,6 +29,8 @@ def markdown_report(board: Leaderboard, standings: Standings, results: Sequence[
     """The whole page; the same results give the same bytes."""
     shown = shown_rows(board, standings)
     tables = [*all_tables(board, standings, NO_LIMIT), *bits_tables(board, results, shown.varying)]
+    sweeps = layer_sweeps(results)
+    tables += [table for sweep in sweeps for table in sweep_tables(sweep, NO_LIMIT)]
     words = [f"{paragraph.title}: {paragraph.text}" for paragraph in paragraphs(standings)]
     sections = [
         "# palprobe results",
@@ -36,6 +39,7 @@ def markdown_report(board: Leaderboard, standings: Standings, results: Sequence[
         *map(markdown_text, legends(tables)),
         _list(WORDS_TITLE, words),
         markdown_text(WORDS_LEGEND) if words else "",
+        _list("Which layer", [line for sweep in sweeps for line in sweep_lines(sweep)]),
         _list("Layers, where they are mixed", layer_lines(results)),
         _list("Not complete", board.notes),
         _list("How to read this", [*CAVEATS, *memory_lines(results)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from rich import box
 from rich.console import Group
@@ -10,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from palprobe.report.bits import bits_tables
+from palprobe.report.layer_sweep import layer_sweeps, sweep_lines, sweep_tables
 from palprobe.report.layers import layer_lines
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
@@ -28,6 +30,8 @@ def terminal_report(
     """All of it for `rich.console.Console.print`; names are shown as they are, never read as markup."""
     shown = shown_rows(board, standings)
     tables = [*all_tables(board, standings, width), *bits_tables(board, results, shown.varying)]
+    sweeps = layer_sweeps(results)
+    tables += [table for sweep in sweeps for table in sweep_tables(sweep, width)]
     parts: list[RichTable | Text] = [_line(settings_line(shown)), Text()]
     for table in tables:
         caption = [_line(table.caption, "dim")] if table.caption else []
@@ -36,7 +40,7 @@ def terminal_report(
     if words := paragraphs(standings):
         told = [f"{paragraph.title}: {paragraph.text}" for paragraph in words]
         parts += [Text(), _line(WORDS_TITLE, "bold"), _items(told), _line(WORDS_LEGEND, "dim")]
-    return Group(*parts, _items([*layer_lines(results), *board.notes]))
+    return Group(*parts, _items([*chain.from_iterable(map(sweep_lines, sweeps)), *layer_lines(results), *board.notes]))
 
 
 def _line(text: str, style: str = "") -> Text:
