@@ -147,5 +147,5 @@ def test_every_form_of_a_report_shows_the_sweep(tmp_path):
     said = "validation chooses layer 1"
     assert said in " ".join(file.getvalue().split()) and said in (tmp_path / "out" / "report.md").read_text()
     assert "layer by layer" in (tmp_path / "out" / "report.tex").read_text()
-    rows = list(csv.DictReader((tmp_path / "out" / "leaderboard.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "leaderboard.csv").read_text())))
     assert [row["score"] for row in rows if row["encoder"] == "whisper@best"] == ["0.75"]
