@@ -309,7 +309,7 @@ def test_train_keeps_what_the_recipe_says(refused, palprobe):
 def test_interruption_is_told(palprobe, monkeypatch):
     """Ctrl-C ends with a sentence and the exit code that shells know, without a traceback."""
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("palprobe.grid.work.run_grid", interrupt)
@@ -351,7 +351,7 @@ def test_settings_that_a_finished_run_does_not_take(refused, trained):
     """Training keys are refused at evaluation instead of having no effect."""
     _, run = trained
     refused("eval", run, "--set", "train.steps=9", code=2, texts=["train again"])
-    refused("eval", run, "--split", "train", code=2, texts=["choose test or validation"])
+    refused("eval", run, "--split", "train", code=2, texts=["choose test, validation or block"])
     refused("eval", run, "--scoring", "guess", code=1, texts=["scoring.method"])
 
 

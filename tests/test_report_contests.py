@@ -102,7 +102,7 @@ def test_rows_of_other_models_splits_and_scorings_are_apart(tmp_path):
     write_told(tmp_path, right(4, 8))
     write_told(tmp_path, right(5, 8), llm="other")
     write_told(tmp_path, right(6, 8), trainable="lora")
-    change(write_told(tmp_path, right(7, 8)), split="validation")
+    change(write_told(tmp_path, right(7, 8), encoder="other"), split="validation")
     change(write_told(tmp_path, right(7, 8)), scoring="generation")
     found = contests(find_results([tmp_path]))
     assert [(one.split, one.scoring, one.llm, one.trainable, len(one.rows), len(one.gaps)) for one in found] == [
