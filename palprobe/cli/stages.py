@@ -247,7 +247,7 @@ def _evaluate(folder: Path, places: Places, asked: _Asked) -> list[Path]:
     sections = scorings(workspace.recipe.scoring, plan.task.kind)
     check_effect(asked.settings, sections, KINDS[plan.task.kind].metrics)
     if asked.hard is not None:
-        check_hard(sections)
+        check_hard(sections, plan.cell.control)
     dropped = check_dropped(folder, plan.cell.encoder, asked.dropped)
     heard = [check_heard(name, plan.cell.control) for name in asked.heard]
     folders = [

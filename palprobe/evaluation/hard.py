@@ -1,7 +1,7 @@
-"""Questions that a probe misses without audio, as a manifest: those that its text alone does not give away.
+"""Questions that a probe misses without audio, as a manifest: those that their text alone does not give away.
 
-Missed means that the likeliest choice under null audio is wrong. The probe was trained with audio, so this tells less
-than one that was trained without would: what is left out may still need the audio.
+Best of a blind probe, which was trained without audio: missed is what it answers wrong. Of any other probe missed means
+that the likeliest choice under null audio is wrong; as it was trained with audio, what is left out may still need it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,24 @@ from typing import Any
 
 from palprobe.errors import UsageError
 from palprobe.files import write_text
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.recipe.scoring import ScoringSection
 from palprobe.types import Example, Prediction
 
 
-def check_hard(sections: Sequence[ScoringSection]) -> None:
-    """Raises UsageError unless one of the sections has choices scored under null audio."""
-    if not any(section.method == "likelihood" and section.rule == "audio-pmi" for section in sections):
-        raise UsageError("--hard needs scores under null audio: add --scoring likelihood --set scoring.rule=audio-pmi.")
+def check_hard(sections: Sequence[ScoringSection], control: str = NO_CONTROL) -> None:
+    """Raises UsageError unless one of the sections has choices scored without audio.
+
+    Args:
+        sections: of one method each.
+        control: of the run.
+    """
+    likelihoods = [section for section in sections if section.method == "likelihood"]
+    if not likelihoods or (control != BLIND and all(section.rule != "audio-pmi" for section in likelihoods)):
+        raise UsageError(
+            "--hard needs scores without audio: name the run of a blind probe, or add --scoring likelihood --set "
+            "scoring.rule=audio-pmi."
+        )
 
 
 def write_hard(path: Path, predictions: Sequence[Prediction], examples: Iterable[Example]) -> int:
@@ -28,7 +38,7 @@ def write_hard(path: Path, predictions: Sequence[Prediction], examples: Iterable
 
     Args:
         path: of the manifest; audio stands in it by absolute path.
-        predictions: with null scores.
+        predictions: with null scores, or of a blind probe.
         examples: among which those of the predictions are.
     """
     asked = {example.id: example for example in examples}
@@ -39,7 +49,9 @@ def write_hard(path: Path, predictions: Sequence[Prediction], examples: Iterable
 
 def _missed(prediction: Prediction) -> bool:
     null = prediction.null_scores
-    return max(null, key=null.__getitem__) not in (prediction.references or (prediction.reference,))
+    if not null:
+        return not prediction.correct
+    return max(null, key=null.__getitem__) not in prediction.all_references
 
 
 def _line(example: Example) -> dict[str, Any]:

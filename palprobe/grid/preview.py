@@ -17,6 +17,7 @@ from palprobe.grid.cells import refusals
 from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.runs import Cell
 from palprobe.stats.detectable import detectable_difference
+from palprobe.tasks.kinds import KINDS
 from palprobe.training.workspace import Plan, Workspace
 from palprobe.types import Split
 
@@ -55,6 +56,8 @@ def _resolution(workspace: Workspace, task: str, split: Split) -> str:
         return f"{task}: no {split} items"
     smallest = detectable_difference(len(groups), disagreeing=DISAGREEING, power=POWER)
     among = "" if len(groups) == len(examples) else f" in {len(groups)} groups"
+    if "accuracy" not in KINDS[workspace.task(task).kind].metrics:
+        return f"{task}: {len(examples)} {split} items{among}"  # nothing is right or wrong, so nobody disagrees
     return (
         f"{task}: {len(examples)} {split} items{among}; of two probes that disagree on {DISAGREEING:.0%} of them, a "
         f"difference of {100 * smallest:.1f} points is found in {POWER:.0%} of cases, smaller ones less often"
