@@ -1,4 +1,4 @@
-"""Questions that are missed without audio: of a blind probe what it answers wrong, of another what null audio misleads."""
+"""Questions that are missed without audio: what a blind probe answers wrong, or where null audio misleads another."""
 
 import json
 from pathlib import Path
