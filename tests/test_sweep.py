@@ -223,4 +223,4 @@ def test_pal_is_swept_over_as_the_cell_that_it_is(tones):
         assert rows[f"pal (= lal) layers={layers}", "tiny", "full"] == rows[f"lal layers={layers}", "tiny", "full"]
     assert len(list(Path("runs").iterdir())) == 2
     lines = palprobe(*asked, *SMALL, "--format", "markdown").stdout.splitlines()
-    assert sum(line.count(" stands to lal layers=") for line in lines) == 1  # two runs, one pair
+    assert sum(line.count(" against lal layers=") for line in lines) == 1  # two runs, one pair

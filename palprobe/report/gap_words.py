@@ -38,7 +38,7 @@ def verdict_sentence(axis: Axis, best: Row, gaps: Sequence[Gap], contest: Contes
         return start + listed([*told, *others[IN_FULL:]])
     if verdict == "tied":
         return f"{name} is tied with {listed([*told, *others[IN_FULL:]])}"
-    return f"{name} stands to {listed([*told, *others[IN_FULL:]])}, which with one seed is no claim"
+    return f"{name} against {listed([*told, *others[IN_FULL:]])}: with one seed no claim"
 
 
 def amount_words(gap: Gap, best: Row, contest: Contest) -> str:
