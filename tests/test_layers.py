@@ -40,7 +40,9 @@ def test_every_layer_is_a_row(tones, passes):
     """
     arguments = ["compare", "--encoders", "random:whisper:tiny@all", "--tasks", str(tones), "--folds", "1"]
     rows = palprobe(*arguments, "--integrations", "lal", "--format", "json").stdout
-    accuracy = [row for row in json.loads(rows) if row["metric"] == "accuracy" and row["split"] == "test"]
+    found = [row for row in json.loads(rows) if row["metric"] == "accuracy" and row["split"] == "test"]
+    accuracy = [row for row in found if row["layer"] != "best"]
+    assert [row["encoder"] for row in found[len(accuracy) :]] == ["random:whisper:tiny@best"]
     chosen_by = [row for row in json.loads(rows) if row["metric"] == "accuracy" and row["split"] == "validation"]
     assert [row["run_id"] for row in chosen_by] == [row["run_id"] for row in accuracy]
     assert [row["encoder"] for row in accuracy] == [f"random:whisper:tiny@{layer}" for layer in range(LAST + 1)]
