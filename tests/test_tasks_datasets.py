@@ -435,3 +435,20 @@ def test_from_a_folder_to_scores(palprobe):  # noqa: F811
     code, out, err = palprobe("compare", "--tasks", spec, *QUICK, "--format", "json")
     assert code == 0, err
     assert {(row["task"], row["n"]) for row in json.loads(out)} == {("datasets:d", 4)}
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        '{"info": {"features": {"label": 3}}}',  # a TypeError of the library
+        '{"info": {"features": {"label": []}}}',  # an IndexError
+        '{"info": {"features": {"label": {"_type": "Nobody"}}}}',  # a ValueError
+        "{",  # no JSON
+    ],
+)
+def test_features_that_are_written_otherwise_are_told_with_the_file(features):
+    """However the library stumbles over what a table says of its columns, one line names the file."""
+    Path("d").mkdir()
+    table = pyarrow.table({"label": ["a", "b"]}).replace_schema_metadata({"huggingface": features})
+    pyarrow.parquet.write_table(table, "d/train.parquet")
+    assert "train.parquet' cannot be read (" in told("datasets:d")
