@@ -26,7 +26,7 @@ FLAGS = (
 )
 CHROMIUM = os.environ.get("PALPROBE_CHROMIUM") or shutil.which("chromium")
 DRIVER = os.environ.get("PALPROBE_CHROMEDRIVER") or shutil.which("chromedriver")
-OWN = "chrome://"  # of the browser, whose first tab may still be loading
+OWN = "chrome"  # documents of the browser itself (chrome://, chrome-untrusted://): its first tab may still be loading
 WIDE, NARROW, HIGH = 1280, 400, 900
 SECONDS = 10  # to wait at most
 
@@ -72,8 +72,8 @@ def page(chromium, report):
     yield chromium
     assert chromium.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith(OWN)] == [report.as_uri()]
+    asked = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert [one["request"]["url"] for one in asked if not one["documentURL"].startswith(OWN)] == [report.as_uri()]
 
 
 def texts(found):
