@@ -9,10 +9,11 @@ from itertools import groupby
 from statistics import fmean
 
 from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.report.information import CODE_LENGTH, COMPRESSION, V_INFORMATION
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import NO_CONTROL, Row
+from palprobe.report.rows import Row
 from palprobe.report.tables import Table, name_heads, names_of, whole_tasks
 from palprobe.report.text import UNKNOWN, number_text, score_text
 from palprobe.stats.information import Point, area_under, examples_needed

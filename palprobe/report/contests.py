@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, groupby
 
 from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.report.budget import budget_notes
 from palprobe.report.contest import Axis, Contest, Gap, Place, place_of_row
 from palprobe.report.controls import EVALUATED, NO_LLM, POOLED, beside
 from palprobe.report.gaps import gaps_of
-from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 from palprobe.stats.letters import letters
 from palprobe.stats.pareto import frontier

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from palprobe.recipe.rigor import BLIND
 from palprobe.report.contest import Contest, Gap, place_of_row
 from palprobe.report.controls import EVALUATED, FLOOR, NO_LLM, POOLED, UNTRAINED_NAME, VERBALISER
 from palprobe.report.gap_words import certainty_words, size_words
-from palprobe.report.rows import BLIND, Row
+from palprobe.report.rows import Row
 from palprobe.report.text import listed
 
 HEARD = {

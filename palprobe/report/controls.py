@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.report.contest import Place
-from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 
 FLOOR = "floor"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from palprobe.files import write_text
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.report.bits import bits_tables
 from palprobe.report.differences import DIFFERENCES, OVERALL, difference_lines, overall_lines
 from palprobe.report.latex import latex_report
@@ -19,7 +20,7 @@ from palprobe.report.leaderboard import Leaderboard, Summary, headlines, leaderb
 from palprobe.report.markdown import NO_LIMIT, markdown_report
 from palprobe.report.page.html import page_html
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, NO_CONTROL, Row
+from palprobe.report.rows import COLUMNS, HEADLINE_METRIC, Row
 from palprobe.report.score_tables import all_tables
 from palprobe.report.standings import Standings, standings
 from palprobe.report.tables import NARROW, legends, shown_rows

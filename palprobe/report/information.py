@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from palprobe.errors import ScoringError
-from palprobe.recipe.rigor import BLIND
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.report.results import Cell, EvalResult
-from palprobe.report.rows import NO_CONTROL, Row, one_or_all, row_of, with_shared_costs
+from palprobe.report.rows import Row, one_or_all, row_of, with_shared_costs
 from palprobe.stats.information import OnlineCode, code_length, v_information
 from palprobe.types import BLOCK, Interval, Prediction, Score
 

@@ -10,9 +10,10 @@ from statistics import fmean
 from rich.cells import cell_len
 
 from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.report.leaderboard import aggregate
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import NO_CONTROL, Row, headline_metric, row_of
+from palprobe.report.rows import Row, headline_metric, row_of
 from palprobe.report.tables import CONTINUED, GAP, NARROW, Table
 from palprobe.report.text import score_text, visible
 from palprobe.specs import parse_encoder, split_encoders

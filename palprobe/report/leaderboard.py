@@ -14,19 +14,11 @@ from palprobe.errors import PalprobeError, ScoringError, UnfinishedError, Unknow
 from palprobe.evaluation.xares import PREFIX
 from palprobe.files import differences
 from palprobe.metrics import METRICS
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.report.information import information_rows
 from palprobe.report.remarks import remarks
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import (
-    BLIND,
-    NO_CONTROL,
-    Row,
-    headline_metric,
-    one_or_all,
-    row_of,
-    row_order,
-    with_shared_costs,
-)
+from palprobe.report.rows import Row, headline_metric, one_or_all, row_of, row_order, with_shared_costs
 from palprobe.stats import DRAWS, NO_INTERVAL
 from palprobe.stats.intervals import metric_interval
 from palprobe.types import BLOCK, Interval, Prediction, Score

@@ -10,8 +10,8 @@ import numpy as np
 
 from palprobe.errors import ScoringError
 from palprobe.metrics import LOWER_IS_BETTER
+from palprobe.recipe.rigor import BLIND, NO_CONTROL
 from palprobe.report.controls import NO_LLM
-from palprobe.report.rows import BLIND, NO_CONTROL
 from palprobe.report.sides import Side
 from palprobe.stats import Floats, ranks
 from palprobe.stats.headline import Headline, TaskScores, overall

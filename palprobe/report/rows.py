@@ -13,8 +13,6 @@ from palprobe.report.results import EvalResult
 from palprobe.types import Score
 
 ALL = "all"  # in the fold or seed column: an aggregate
-NO_CONTROL = "none"  # in the control column: the probe with its own audio
-BLIND = "blind"  # in the control column: the probe that was trained without audio, one for all encoders
 HEADLINE_METRIC = "accuracy"  # the headline that needs no word beside it
 
 N = TypeVar("N", int, float)

@@ -8,10 +8,11 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
+from palprobe.recipe.rigor import NO_CONTROL
 from palprobe.report.contest import Contest
 from palprobe.report.controls import NO_LLM
 from palprobe.report.leaderboard import Leaderboard, Summary, headlines
-from palprobe.report.rows import NO_CONTROL, Row
+from palprobe.report.rows import Row
 from palprobe.report.standings import Standings
 from palprobe.report.text import UNKNOWN, visible
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from palprobe.metrics import LOWER_IS_BETTER, METRICS
+from palprobe.recipe.rigor import BLIND
 from palprobe.report.contest import Contest, Place, place_of_row
 from palprobe.report.leaderboard import Leaderboard
 from palprobe.report.page.sources import Palette
 from palprobe.report.page.svg import Axis, axis_over, strip
-from palprobe.report.rows import BLIND, Row
+from palprobe.report.rows import Row
 from palprobe.report.standings import Standings
 from palprobe.report.tables import SETTINGS, whole_tasks
 from palprobe.report.text import (

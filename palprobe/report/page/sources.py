@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from palprobe.recipe.rigor import BLIND
 from palprobe.report.contest import Contest, Place, place_of_row
 from palprobe.report.results import EvalResult
-from palprobe.report.rows import BLIND, Row
+from palprobe.report.rows import Row
 from palprobe.report.sides import Side
 from palprobe.types import Prediction
 
